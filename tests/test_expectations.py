@@ -1,0 +1,41 @@
+"""What scenarios/conftest.py makes of `@pytest.mark.base`."""
+
+import pytest
+
+from vmtest.paths import ROOT
+
+SCENARIO = """
+import pytest
+{mark}
+def test_story(kernel):
+    assert {condition}, "the dump is wrong"
+"""
+
+
+@pytest.mark.parametrize(
+    "mark, condition, outcome",
+    [
+        ('@pytest.mark.base("same")', "True", {"passed": 2}),
+        ('@pytest.mark.base("same")', "kernel == 'patched'", {"passed": 1, "failed": 1}),
+        ('@pytest.mark.base(fails="dump is wrong")', "kernel == 'patched'", {"passed": 2}),
+        ('@pytest.mark.base(fails="dump is wrong")', "True", {"passed": 1, "failed": 1}),
+        ('@pytest.mark.base(fails="dump is wrong")', "False", {"passed": 1, "failed": 1}),
+        ('@pytest.mark.base(fails="other")', "kernel == 'patched'", {"passed": 1, "failed": 1}),
+        ('@pytest.mark.base(fails="divi")', "1 / 0", {"failed": 2}),
+    ],
+)
+def test_base_does_what_it_is_said_to_do(
+    pytester: pytest.Pytester, mark: str, condition: str, outcome: dict[str, int]
+) -> None:
+    pytester.makeconftest((ROOT / "scenarios/conftest.py").read_text())
+    pytester.makepyfile(SCENARIO.format(mark=mark, condition=condition))
+    pytester.runpytest().assert_outcomes(**outcome)
+
+
+@pytest.mark.parametrize("mark", ["", "@pytest.mark.base", '@pytest.mark.base("maybe")'])
+def test_a_scenario_has_to_say_what_the_base_does(pytester: pytest.Pytester, mark: str) -> None:
+    pytester.makeconftest((ROOT / "scenarios/conftest.py").read_text())
+    pytester.makepyfile(SCENARIO.format(mark=mark, condition="True"))
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*test_story*@pytest.mark.base has to say what the base does"])

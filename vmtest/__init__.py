@@ -1,0 +1,1 @@
+"""Boots a kernel under QEMU, plugs and unplugs its memory, and reads back what the guest sees."""

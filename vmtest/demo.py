@@ -1,0 +1,116 @@
+"""The same story on the base and on the patched kernel, side by side on one screen."""
+
+import time
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Iterable, Union
+
+from vmtest.elf import Load
+from vmtest.errors import Failure
+from vmtest.iomem import Resource
+from vmtest.paths import KERNELS
+from vmtest.qemu import Machine
+from vmtest.units import GIB, MIB
+from vmtest.vm import VM
+
+LABEL, COLUMN = "{:24}", "{:36}"
+
+
+@dataclass
+class Step:
+    """A guest after one step of the story."""
+
+    title: str
+    seconds: float
+    plugged: list[Resource]  # what the device has added, in /proc/iomem
+    dumped: list[Load]  # the same memory in the header of a crash dump
+    resources: int
+    total: int
+
+    def rows(self) -> list[tuple[str, list[str]]]:
+        """What to show: a label, and its lines."""
+        return [
+            ("  in /proc/iomem", [f"{ram.start:x}-{ram.end:x}" for ram in self.plugged] or ["-"]),
+            ("  a crash dump has", [str(load) for load in self.dumped] + [self.judged()]),
+            ("  resources, MemTotal", [f"{self.resources}, {self.total // MIB} MiB"]),
+            ("  seconds", [f"{self.seconds:.1f}"]),
+        ]
+
+    def judged(self) -> str:
+        """Whether a dump would hold exactly what is plugged."""
+        plugged, dumped = mebibytes(self.plugged), mebibytes(self.dumped)
+        if plugged == dumped:
+            return "= what is plugged"
+        return f"WRONG: {len(dumped - plugged)} MiB are gone, {len(plugged - dumped)} missing"
+
+
+def mebibytes(ranges: Iterable[Union[Resource, Load]]) -> set[int]:
+    return {number for r in ranges for number in range(r.start // MIB, (r.end + 1) // MIB)}
+
+
+class Story:
+    def __init__(self, kernel: str) -> None:
+        self.kernel = kernel
+        self.release = ""
+        self.steps: list[Step] = []
+
+    def play(self) -> None:
+        started = time.monotonic()
+        cmdline = "crashkernel=128M memhp_default_state=online_movable"
+        with VM(f"demo-{self.kernel}", Machine(self.kernel, vmem=["8G"], cmdline=cmdline)) as vm:
+            self.release = vm.sh("uname -r")
+            vm.load_crash_kernel()
+            self.note(vm, "512 MiB guest, crash kernel loaded", started)
+
+            for size, title in [("2G", "plug 2 GiB"), ("4G", "plug 2 GiB more")]:
+                started = time.monotonic()
+                vm.resize(size)
+                self.note(vm, title, started)
+
+            # An offline block is the first that the driver gives back: a hole in the middle.
+            started = time.monotonic()
+            middle = vm.iomem().one("virtio0").start + 2 * GIB
+            vm.sh(f"echo offline >{vm.block_at(middle)}/state")
+            vm.resize("3G")
+            self.note(vm, "unplug 1 GiB, a block in the middle first", started)
+            complaints = vm.complaints()
+        if complaints:
+            raise Failure(f"the {self.kernel} kernel complains:\n" + "\n".join(complaints))
+
+    def note(self, vm: VM, title: str, started: float) -> None:
+        seconds = time.monotonic() - started
+        iomem = vm.iomem()
+        device = iomem.one("virtio0")
+        dumped = [load for load in vm.crash_header() if device.start <= load.end <= device.end]
+        total = vm.meminfo()["MemTotal"]
+        step = Step(title, seconds, device.children, dumped, len(iomem), total)
+        self.steps.append(step)
+        print(f"  {self.kernel:8} {title} ({seconds:.1f} s)", flush=True)
+
+
+def screen(stories: list[Story]) -> str:
+    """All steps of all stories, a column for each kernel."""
+
+    def line(label: str, cells: Iterable[str]) -> str:
+        return (LABEL.format(label) + "".join(map(COLUMN.format, cells))).rstrip()
+
+    lines = [line("", [f"{story.kernel} ({story.release})" for story in stories])]
+    for steps in zip(*(story.steps for story in stories)):
+        lines.append(steps[0].title)
+        for rows in zip(*(step.rows() for step in steps)):
+            label = rows[0][0]
+            for cells in zip_longest(*(values for _, values in rows), fillvalue=""):
+                lines.append(line(label, cells))
+                label = ""
+    return "\n".join(lines)
+
+
+def main() -> int:
+    print("A 512 MiB guest with a virtio-mem device under QEMU, on either kernel:", flush=True)
+    stories = [Story(kernel) for kernel in KERNELS]
+    for story in stories:
+        story.play()
+    print()
+    print(screen(stories))
+    print("Look closer: `make shell` for a guest of your own, `make test` for every scenario.")
+    return 0

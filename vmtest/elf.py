@@ -1,0 +1,36 @@
+"""The ELF core header a crash kernel gets: which memory a dump would hold."""
+
+import io
+from dataclasses import dataclass
+from typing import Optional
+
+from elftools.elf.elffile import ELFFile  # type: ignore[import]
+
+PAGE = 4096
+ET_CORE = 4
+
+
+@dataclass(frozen=True)
+class Load:
+    """A PT_LOAD: physical addresses, `end` inclusive as in /proc/iomem."""
+
+    start: int
+    end: int
+
+    def __str__(self) -> str:
+        return f"{self.start:x}-{self.end:x}"
+
+
+def loads(header: bytes) -> list[Load]:
+    """The PT_LOADs of an ELF core header."""
+    segments = ELFFile(io.BytesIO(header)).iter_segments(type="PT_LOAD")
+    return [Load(s["p_paddr"], s["p_paddr"] + s["p_memsz"] - 1) for s in segments]
+
+
+def find_core_header(memory: bytes) -> Optional[bytes]:
+    """The first page-aligned 64-bit ELF core header in a piece of memory, and what follows it."""
+    for offset in range(0, len(memory), PAGE):
+        is_elf64 = memory.startswith(b"\x7fELF\x02", offset)
+        if is_elf64 and memory[offset + 16] == ET_CORE:
+            return memory[offset:]
+    return None

@@ -1,0 +1,81 @@
+"""The guest's initramfs: busybox, kexec, the kernel's virtio_mem.ko and guest/init.
+
+The kernel's own usr/gen_init_cpio writes the archive from a list; the list and the size and time
+of every file in it are kept beside the image, which is built again only when they change.
+"""
+
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from vmtest import paths
+from vmtest.errors import Failure
+
+IMAGES = paths.BUILD / "guest"
+CRASH_KERNEL = "/boot/bzImage"
+CAPTURE_IMAGE = "/boot/capture.cpio.gz"
+
+
+def image(kernel: str) -> Path:
+    """The initramfs of `kernel`, up to date."""
+    files = _common_files()
+    files[CRASH_KERNEL] = paths.bzimage(kernel)
+    files[CAPTURE_IMAGE] = _archive(kernel, f"{kernel}-capture", _common_files())
+    files["/lib/modules/virtio_mem.ko"] = paths.built(kernel, "drivers/virtio/virtio_mem.ko")
+    kexec = _tool("kexec")
+    files["/bin/kexec"] = kexec
+    for library in _libraries(kexec):
+        files[str(library)] = library
+    return _archive(kernel, kernel, files)
+
+
+def _common_files() -> dict[str, Path]:
+    """Enough to run the agent, and all that the capture kernel needs."""
+    return {"/init": paths.ROOT / "guest/init", "/bin/busybox": _tool("busybox")}
+
+
+def _tool(name: str) -> Path:
+    found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
+    if found is None:
+        raise Failure(f"{name} is not installed on this machine. Run `make setup`.")
+    return Path(found)
+
+
+def _libraries(program: Path) -> list[Path]:
+    """What the dynamic linker loads for `program`, itself included."""
+    listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
+    return [Path(path) for path in re.findall(r"(/\S+) \(0x", listed)]
+
+
+def _archive(kernel: str, name: str, files: dict[str, Path]) -> Path:
+    archive, inputs = IMAGES / f"{name}.cpio.gz", IMAGES / f"{name}.inputs"
+    spec = _spec(files)
+    if archive.exists() and inputs.exists() and inputs.read_text() == spec:
+        return archive
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=IMAGES) as scratch:
+        listed, packed = Path(scratch, "list"), Path(scratch, "packed")
+        listed.write_text(spec)
+        generator = paths.built(kernel, "usr/gen_init_cpio")
+        # A fixed time makes the same inputs give the same bytes.
+        cpio = subprocess.run([generator, "-t", "0", listed], check=True, capture_output=True)
+        packed.write_bytes(gzip.compress(cpio.stdout, compresslevel=6, mtime=0))
+        inputs.unlink(missing_ok=True)
+        packed.replace(archive)
+        listed.replace(inputs)
+    return archive
+
+
+def _spec(files: dict[str, Path]) -> str:
+    """gen_init_cpio's list; a comment before each file changes when the file does."""
+    directories = {str(parent) for name in files for parent in Path(name).parents} - {"/"}
+    lines = [f"dir {directory} 0755 0 0" for directory in sorted(directories)]
+    for name, source in files.items():
+        found = os.stat(source)
+        lines.append(f"# {found.st_size} bytes, changed {found.st_mtime_ns}")
+        lines.append(f"file {name} {source.resolve()} 0755 0 0")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,27 @@
+"""Where things are: everything generated lives below build/, or where $BUILD says."""
+
+import os
+from pathlib import Path
+
+from vmtest.errors import Failure
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = Path(os.environ.get("BUILD", ROOT / "build")).resolve()
+KERNELS = ("base", "patched")
+
+
+def source(kernel: str) -> Path:
+    """The source tree `kernel` is built from."""
+    return BUILD / {"base": "linux", "patched": "tree"}[kernel]
+
+
+def built(kernel: str, file: str) -> Path:
+    """A file of the kernel's object tree; it has to be there already."""
+    path = BUILD / "obj" / kernel / file
+    if not path.exists():
+        raise Failure(f"{path} is missing: the {kernel} kernel is not built yet. Run `make build`.")
+    return path
+
+
+def bzimage(kernel: str) -> Path:
+    return built(kernel, "arch/x86/boot/bzImage")

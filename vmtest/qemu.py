@@ -1,0 +1,59 @@
+"""QEMU's command line: a small PC under plain emulation, with memory devices and nothing else."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from typing import Sequence
+
+from vmtest import initramfs, paths
+from vmtest.errors import Failure
+
+PROGRAM = "qemu-system-x86_64"
+OLDEST = (7, 2)
+
+
+@cache
+def require() -> None:
+    """Fails unless a QEMU is there that has what we use."""
+    if shutil.which(PROGRAM) is None:
+        raise Failure(f"{PROGRAM} is not installed on this machine. Run `make setup`.")
+    said = subprocess.run([PROGRAM, "--version"], check=True, capture_output=True, text=True).stdout
+    version = re.search(r"version (\d+)\.(\d+)", said)
+    if version is None or (int(version[1]), int(version[2])) < OLDEST:
+        raise Failure(f"QEMU {OLDEST[0]}.{OLDEST[1]} or newer is needed; {PROGRAM} says: {said}")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a guest is made of."""
+
+    kernel: str  # base or patched
+    vmem: Sequence[str] = ()  # the sizes of its virtio-mem devices: vmem0, vmem1, side by side
+    memory: str = "512M"  # at boot
+    cmdline: str = ""  # appended to the kernel's own
+    count_instructions: bool = False  # one CPU, on which an instruction takes a nanosecond
+
+    def command(self) -> list[str]:
+        require()
+        image = initramfs.image(self.kernel)
+        # panic=-1 and -no-reboot: a guest that panics ends QEMU, and nobody waits for it.
+        cmdline = f"console=ttyS0 panic=-1 {self.cmdline}".strip()
+        # The kernel kills QEMU when the harness dies, however it dies.
+        command = ["setpriv", "--pdeathsig", "KILL", PROGRAM]
+        command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        command += ["-machine", "q35"]
+        if self.count_instructions:
+            command += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"]
+        else:
+            command += ["-accel", "tcg,thread=multi", "-smp", "2"]
+        command += ["-m", f"{self.memory},slots=8,maxmem=300G"]
+        command += ["-kernel", str(paths.bzimage(self.kernel)), "-initrd", str(image)]
+        command += ["-append", cmdline]
+        # The memory devices come first: the guest calls them virtio0, virtio1.
+        for number, size in enumerate(self.vmem):
+            backend, device = f"mem{number}", f"vmem{number}"
+            command += ["-object", f"memory-backend-ram,id={backend},size={size},reserve=off"]
+            command += ["-device", f"virtio-mem-pci,id={device},memdev={backend},block-size=2M"]
+        return command

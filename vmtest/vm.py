@@ -1,0 +1,178 @@
+"""What can be done with a guest's memory, and what the guest says about it."""
+
+import functools
+from dataclasses import dataclass
+
+from vmtest import console, elf, initramfs, proc
+from vmtest.errors import Failure
+from vmtest.guest import RUN_SECONDS, Guest
+from vmtest.iomem import Iomem
+from vmtest.units import format_size, parse_size
+from vmtest.wait import wait_until
+
+MEMORY = "/sys/devices/system/memory"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that plugging and unplugging again must leave as it was."""
+
+    iomem: str
+    blocks: dict[int, str]
+    zones: dict[str, proc.Zone]
+    total: int
+
+
+class VM(Guest):
+    """A guest whose memory grows and shrinks."""
+
+    def start(self) -> None:
+        super().start()
+        if self.machine.vmem:
+            self.sh("insmod /lib/modules/virtio_mem.ko")
+
+    def iomem(self) -> Iomem:
+        return Iomem(self.sh("cat /proc/iomem"))
+
+    def meminfo(self) -> dict[str, int]:
+        return proc.meminfo(self.sh("cat /proc/meminfo"))
+
+    def zoneinfo(self) -> dict[str, proc.Zone]:
+        return proc.zoneinfo(self.sh("cat /proc/zoneinfo"))
+
+    @functools.cached_property
+    def block_size(self) -> int:
+        return int(self.sh(f"cat {MEMORY}/block_size_bytes"), 16)
+
+    def memory_blocks(self) -> dict[int, str]:
+        """The state of every memory block by its number."""
+        lines = self.sh(f"cd {MEMORY} && grep -H . memory*/state").splitlines()
+        states = (line.removeprefix("memory").split("/state:") for line in lines)
+        return {int(number): state for number, state in states}
+
+    def block_at(self, address: int) -> str:
+        """The directory of the memory block that holds a physical address."""
+        return f"{MEMORY}/memory{address // self.block_size}"
+
+    def snapshot(self) -> Snapshot:
+        total = self.meminfo()["MemTotal"]
+        return Snapshot(self.iomem().text, self.memory_blocks(), self.zoneinfo(), total)
+
+    # virtio-mem
+
+    def resize(self, size: str, device: str = "vmem0", seconds: float = 120.0) -> None:
+        """Asks a virtio-mem device for `size` and waits until host and guest both have it."""
+        want = parse_size(size)
+        self.request(size, device)
+        wait_until(
+            lambda: self.plugged(device) == want and self._covers(device, want),
+            seconds,
+            lambda: f"guest {self.name}: {device} is stuck at {format_size(self.plugged(device))}"
+            f" of {size}:\n{self.iomem().text}\n{console.last_words(self.console())}",
+        )
+        self.settle()
+
+    def request(self, size: str, device: str = "vmem0") -> None:
+        """Asks a virtio-mem device for `size` and does not wait."""
+        path = f"/machine/peripheral/{device}"
+        self.qemu("qom-set", path=path, property="requested-size", value=parse_size(size))
+
+    def plugged(self, device: str = "vmem0") -> int:
+        """What the device says is plugged, in bytes."""
+        return self._device_property(device, "size")
+
+    def _device_property(self, device: str, name: str) -> int:
+        path = f"/machine/peripheral/{device}"
+        return int(self.qemu("qom-get", path=path, property=name))
+
+    def _covers(self, device: str, plugged: int) -> bool:
+        """Whether the guest has as many memory blocks as `plugged` bytes of the device need."""
+        start = self._device_property(device, "memaddr")
+        number = int(device.removeprefix("vmem"))
+        end = start + parse_size(self.machine.vmem[number])
+        added = self.iomem().system_ram("virtio_mem")
+        block = self.block_size
+        covered = sum(entry.size for entry in added if start <= entry.start < end)
+        return covered == -(-plugged // block) * block
+
+    def settle(self) -> None:
+        """Until the guest is through with adding or removing a block.
+
+        Adding, merging, onlining and removing are one critical section of device_hotplug_lock.
+        Onlining memory that is online takes that lock and changes nothing (it says EINVAL).
+        """
+        self.run(f"echo online >{MEMORY}/memory0/state")
+
+    # ACPI memory devices
+
+    def add_dimm(self, name: str, size: str) -> None:
+        before = self._system_ram()
+        arguments = {"qom-type": "memory-backend-ram", "size": parse_size(size), "reserve": False}
+        self.qemu("object-add", id=f"mem-{name}", **arguments)
+        self.qemu("device_add", driver="pc-dimm", id=name, memdev=f"mem-{name}")
+        self._wait_system_ram(before + parse_size(size), f"does not add {name}")
+
+    def remove_dimm(self, name: str, size: str) -> None:
+        before = self._system_ram()
+        self.qemu("device_del", id=name)
+        self._wait_system_ram(before - parse_size(size), f"does not remove {name}")
+        wait_until(
+            lambda: all(d["data"].get("id") != name for d in self._memory_devices()),
+            RUN_SECONDS,
+            lambda: f"guest {self.name} keeps {name}; QEMU's events: {self.events}",
+        )
+        self.qemu("object-del", id=f"mem-{name}")
+
+    def _memory_devices(self) -> list[dict[str, dict[str, str]]]:
+        devices: list[dict[str, dict[str, str]]] = self.qemu("query-memory-devices")
+        return devices
+
+    def _system_ram(self) -> int:
+        return sum(r.size for r in self.iomem().walk() if r.name.startswith("System RAM"))
+
+    def _wait_system_ram(self, want: int, problem: str) -> None:
+        wait_until(
+            lambda: self._system_ram() == want,
+            RUN_SECONDS,
+            lambda: f"guest {self.name} {problem}:\n{self.iomem().text}"
+            f"\n{console.last_words(self.console())}",
+        )
+        self.settle()
+
+    # Crash dumps
+
+    def load_crash_kernel(self) -> None:
+        """Needs crashkernel= on the command line."""
+        self.sh(
+            f"kexec -s -p {initramfs.CRASH_KERNEL} --initrd={initramfs.CAPTURE_IMAGE}"
+            " --append='console=ttyS0 panic=-1 nr_cpus=1 irqpoll reset_devices'"
+        )
+
+    def crash_header(self) -> list[elf.Load]:
+        """What a dump would hold if the guest crashed now: the header made for the crash kernel."""
+        region = self.iomem().one("Crash kernel")
+        header = elf.find_core_header(self.physical(region.start, region.size))
+        if header is None:
+            raise Failure(f"guest {self.name} has no crash header in {region}")
+        return elf.loads(header)
+
+    def physical(self, address: int, size: int) -> bytes:
+        """The guest's physical memory, read behind its back."""
+        file = self.directory / "memory.bin"
+        self.qemu("pmemsave", val=address, size=size, filename=file.name)
+        try:
+            return file.read_bytes()
+        finally:
+            file.unlink()
+
+    def crash(self) -> None:
+        """Crashes the guest; from then on it is the capture kernel that answers."""
+        self.sh("echo 1 >/proc/sys/kernel/unknown_nmi_panic")
+        self.qemu("inject-nmi")
+        self.wait_booted()
+
+    def vmcore_loads(self) -> list[elf.Load]:
+        """In the capture kernel: what the dump holds."""
+        # The kernel puts header, program headers and notes into whole pages before the memory.
+        header = self.run("head -c $((0x100000)) /proc/vmcore")
+        return elf.loads(header.output)
