@@ -1,0 +1,63 @@
+# Sourced by the checks. A check prints what it finds, with file and line, and one closing line that says its verdict.
+# shellcheck shell=bash disable=SC2034 # names used where this is sourced
+. "$(dirname "${BASH_SOURCE[0]}")/../tools/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../tools/series.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../tools/kmake.sh"
+
+check=${0##*/}
+trap '(($? == 0)) || say "$check: FAILED"; rm -rf "${scratch[@]}"' EXIT
+passed() { say "$check: ok, $*"; }
+
+# our_git: git on this repository, with the user's own settings, which may have to say that the directory is safe.
+our_git() { env -u GIT_CONFIG_GLOBAL -u GIT_CONFIG_NOSYSTEM git -C "$ROOT" "$@"; }
+
+# Checks that need files or objects of other commits share one worktree and one object directory, so that each
+# compiles little.
+at_tree=$BUILD/check/tree
+at_objects=$BUILD/check/obj
+
+# at COMMIT: the shared worktree shows COMMIT.
+at() {
+	if [ ! -e "$at_tree" ]; then
+		need_space 4
+		discard "$at_tree.new"  # of an interrupted run
+		remove_discarded
+		git -C "$linux" worktree prune
+		run check-tree.log "Checking out build/check/tree" \
+			git -C "$linux" worktree add --detach "$at_tree.new" "$1"
+		git -C "$linux" worktree move "$at_tree.new" "$at_tree"
+	fi
+	git -C "$at_tree" reset -q --hard "$1"
+}
+
+# configure_at: the shared object directory gets the guest's configuration, as the shared worktree understands it.
+configure_at() {
+	git -C "$at_tree" diff --quiet "$tip" || die "configure_at is called at another commit than the last" "mend $0"
+	call "$ROOT/tools/config" "$at_tree" "$BUILD/check/config"
+}
+
+# compile LOG WHAT MAKE-ARGUMENTS...: at any commit, with that configuration.
+compile() {
+	local log=$1 what=$2
+	shift 2
+	mkdir -p "$at_objects"
+	cp "$BUILD/check/config/.config" "$at_objects/.config"
+	run "$log" "$what" compile_now "$@"
+}
+compile_now() { kmake "$at_tree" "$at_objects" -s olddefconfig && kmake "$at_tree" "$at_objects" -k "$@"; }
+
+# touched PATTERN...: the files of the series that match, one a line: name in base ("-" if new), name at its end.
+touched() {
+	git -C "$linux" diff --name-status -M --diff-filter=AMR base "$tip" -- "$@" |
+		awk -F '\t' '{ print ($1 == "A" ? "-" : $2) "\t" $NF }'
+}
+
+# objects: of names of C files, the objects that this kernel's build makes of them.
+objects() { grep -vE '^(-|(tools|scripts|samples|Documentation)/.*|arch/([^x]|x[^8]).*)$' | sed -n 's/\.c$/.o/p'; }
+
+# new_lines BASE PATCHED: lines of PATCHED that BASE has not, or has less often, whatever their line numbers.
+new_lines() {
+	awk 'function plain(text) { gsub(/:[0-9]+/, "", text); return text }
+		FILENAME == ARGV[1] { base[plain($0)]++; next }
+		base[plain($0)]-- <= 0' "$1" "$2"
+}

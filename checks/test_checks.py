@@ -1,0 +1,25 @@
+"""Each executable file beside this one is a check; its output comes while it runs."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CHECKS = sorted(path for path in Path(__file__).parent.iterdir() if path.is_file() and os.access(path, os.X_OK))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=[path.name for path in CHECKS])
+def test_check(check: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with capfd.disabled():
+        print(flush=True)
+        # A check ends what it started when it is told to end: here after Ctrl-C, or when pytest is gone.
+        command = ["setpriv", "--pdeathsig", "TERM", str(check)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        try:
+            status = process.wait()
+        finally:
+            process.terminate()
+            process.wait()
+    if status:
+        pytest.fail(f"see its lines above; alone: make check C={check.name}", pytrace=False)
