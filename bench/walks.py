@@ -1,0 +1,112 @@
+"""Steps through the resource tree: instructions that a walk or a read of /proc/iomem takes.
+
+Guests run with `-icount shift=0`: time in the guest is the number of instructions it executed, so
+the numbers are exact and do not depend on the machine or on what else it does.
+"""
+
+import base64
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure  # type: ignore[import]
+
+from vmtest import paths
+from vmtest.errors import Failure
+from vmtest.qemu import Machine
+from vmtest.vm import VM
+
+MODULE = paths.ROOT / "bench" / "walk_steps"
+SIZES = (64, 1024, 16384)
+# The slowest, 16384 resources on the base, takes about a minute.
+SECONDS = 580.0
+NOT_EXPORTED = (
+    "walk_system_ram_res", "walk_system_ram_res_rev", "walk_mem_res", "walk_system_ram_range",
+)
+
+# kernel -> number of resources -> function -> instructions per entry found
+Measured = dict[str, dict[int, dict[str, float]]]
+
+
+def module(kernel: str) -> Path:
+    """The module of bench/walk_steps for a kernel, built outside of the sources."""
+    built = paths.BUILD / "bench" / kernel
+    script = (
+        '. tools/lib.sh && . tools/kmake.sh && rm -rf "$2" && mkdir -p "$2" && cp bench/walk_steps/*'
+        ' "$2" && kmake "$0" "$1" M="$2" modules'
+    )
+    objects = paths.BUILD / "obj" / kernel
+    command = ["bash", "-c", script, str(paths.source(kernel)), str(objects), str(built)]
+    make = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
+    if make.returncode:
+        raise Failure(f"bench/walk_steps does not build for {kernel}:\n{make.stdout}{make.stderr}")
+    return built / "walk_steps.ko"
+
+
+def load(vm: VM, file: Path, size: int) -> str:
+    """Runs the module for that many resources; its result."""
+    found = "; ".join(
+        f"set -- $(grep -w '{name}$' /proc/kallsyms) && a=\"$a {name}=0x$1\"" for name in NOT_EXPORTED
+    )
+    return vm.sh(
+        f"a=; {found}; insmod {file} nr={size} $a && cat /sys/module/walk_steps/parameters/result"
+        " && rmmod walk_steps",
+        SECONDS,
+    )
+
+
+def count(kernel: str) -> dict[int, dict[str, float]]:
+    machine = Machine(kernel, count_instructions=True)
+    counts: dict[int, dict[str, float]] = {}
+    with VM(f"bench-{kernel}", machine) as vm:
+        encoded = base64.b64encode(module(kernel).read_bytes()).decode()
+        vm.sh(f"echo {encoded} | base64 -d >/run/walk_steps.ko")
+        for size in SIZES:
+            counts[size] = {}
+            for line in load(vm, Path("/run/walk_steps.ko"), size).split("\n"):
+                name, instructions, entries = line.split()
+                if int(entries) < size:
+                    raise Failure(f"{name} finds {entries} of {size} resources on {kernel}")
+                counts[size][name] = round(int(instructions) / int(entries), 1)
+            print(f"  {kernel:8} {size} resources walked", flush=True)
+    return counts
+
+
+def measure() -> Measured:
+    print("Walks of the resource tree, counted in instructions:", flush=True)
+    return {kernel: count(kernel) for kernel in paths.KERNELS}
+
+
+def table(measured: Measured) -> str:
+    lines = ["| instructions per entry, of | " + " | ".join(
+        f"{kernel}, {size}" for size in SIZES for kernel in paths.KERNELS) + " |"]
+    lines.append("|---" * (1 + len(SIZES) * len(paths.KERNELS)) + "|")
+    for name in measured["base"][SIZES[0]]:
+        cells = [
+            f"{measured[kernel][size][name]:,.0f}"
+            for size in SIZES for kernel in paths.KERNELS
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def plot(measured: Measured, file: Path) -> None:
+    figure = Figure(figsize=(8, 5))
+    axes = figure.subplots()
+    colours = {"base": "tab:red", "patched": "tab:green"}
+    marks: dict[str, Any] = dict(zip(measured["base"][SIZES[0]], "osv^Dx"))
+    for kernel, counts in measured.items():
+        for name, mark in marks.items():
+            per_entry = [counts[size][name] for size in SIZES]
+            axes.plot(SIZES, per_entry, marker=mark, color=colours[kernel],
+                      label=f"{kernel}: {name}")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(SIZES, [str(size) for size in SIZES])
+    axes.set_xlabel("resources in the tree")
+    axes.set_ylabel("instructions per entry (flat is linear)")
+    axes.set_title("Walking the resource tree once")
+    axes.grid(True, which="major", alpha=0.3)
+    axes.legend(fontsize=7, ncol=2)
+    figure.tight_layout()
+    figure.savefig(file, dpi=100)
