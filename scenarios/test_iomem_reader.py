@@ -9,11 +9,11 @@ from vmtest.wait import wait_until
 READER = """
 mkfifo go
 {
-	while read -r line; do
-		echo "$line" >>seen
-		case $line in *virtio_mem*) read -r _ <go ;; esac
-	done </proc/iomem
-	touch finished
+    while read -r line; do
+        echo "$line" >>seen
+        case $line in *virtio_mem*) read -r _ <go ;; esac
+    done </proc/iomem
+    touch finished
 } >/dev/null 2>&1 &
 """
 

@@ -101,7 +101,7 @@ explain_failure() {
 			current == file && $0 ~ "^@@ -" line "[, ]" { print "  " file ", hunk " hunk ": " $0; exit }' "$patch"
 	done >&2
 	die "the series stops there" \
-		"on the pinned base a patch was edited by hand: git checkout -- patches; on another base the series has to be ported: see docs/"
+		"on the pinned base a patch was edited by hand: git checkout -- patches; on another base the series has to be ported: see docs/working.md"
 }
 
 # series_tip: the commit that patches/ amount to, into $tip.
