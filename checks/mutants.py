@@ -47,7 +47,7 @@ MUTANTS = [
     Mutant("merge: whatever the name", "low->name == high->name &&", ""),
     Mutant("merge: unasked", "(low->flags & IORESOURCE_SYSRAM_MERGEABLE) &&", ""),
     Mutant("merge: border at the upper end missed", "next->start <= last)", "next->start < last)"),
-    Mutant("merge: children lost", "*link = next->child;\n\t\tfor (child = next->child;",
+    Mutant("merge: children lost", "*tail = next->child;\n\t\tfor (child = next->child;",
            "for (child = next->child;"),
     Mutant("merge: entry leaks", "free_resource(next);", ""),
     Mutant("walk: goes on from a stale entry",
@@ -156,4 +156,7 @@ def header() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        sys.exit(f"error: {failure}")
