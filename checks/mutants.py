@@ -103,7 +103,7 @@ def failures() -> list[str]:
     for name in re.findall(r"^    not ok \d+ (\w+)", ktap, re.MULTILINE):
         rows = re.search(rf"# {name}: pass:\d+ fail:(\d+) skip:0 total:(\d+)", ktap)
         found.append(f"{name} ({rows[1]} of {rows[2]})" if rows and rows[2] != "1" else name)
-    return found + [f"the kernel complains: {line}" for line in complaints[:1]]
+    return found + [f"the kernel complains: {first_complaint(line)}" for line in complaints[:1]]
 
 
 def first_complaint(text: str) -> str:

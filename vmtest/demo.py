@@ -48,11 +48,16 @@ def mebibytes(ranges: Iterable[Union[Resource, Load]]) -> set[int]:
     return {number for r in ranges for number in range(r.start // MIB, (r.end + 1) // MIB)}
 
 
+def entries(lines: list[str]) -> set[str]:
+    return {line.strip() for line in lines}
+
+
 class Story:
     def __init__(self, kernel: str) -> None:
         self.kernel = kernel
         self.release = ""
         self.steps: list[Step] = []
+        self.missed = 0  # entries that were there all along, but not for a reader
 
     def play(self) -> None:
         started = time.monotonic()
@@ -73,6 +78,11 @@ class Story:
             vm.sh(f"echo offline >{vm.block_at(middle)}/state")
             vm.resize("3G")
             self.note(vm, "unplug 1 GiB, a block in the middle first", started)
+
+            before = entries(vm.iomem().text.splitlines())
+            seen = entries(vm.read_iomem_while(lambda: vm.resize("0")))
+            self.missed = len((before & entries(vm.iomem().text.splitlines())) - seen)
+            print(f"  {self.kernel:8} unplug the rest while somebody reads /proc/iomem", flush=True)
             complaints = vm.complaints()
         if complaints:
             raise Failure(f"the {self.kernel} kernel complains:\n" + "\n".join(complaints))
@@ -102,6 +112,9 @@ def screen(stories: list[Story]) -> str:
             for cells in zip_longest(*(values for _, values in rows), fillvalue=""):
                 lines.append(line(label, cells))
                 label = ""
+    lines.append("unplug the rest while somebody reads /proc/iomem")
+    missed = [f"{story.missed} not shown" for story in stories]
+    lines.append(line("  entries that stayed", missed))
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import Callable
 
 from vmtest import console, elf, initramfs, proc
 from vmtest.errors import Failure
@@ -11,6 +12,20 @@ from vmtest.units import format_size, parse_size
 from vmtest.wait import wait_until
 
 MEMORY = "/sys/devices/system/memory"
+
+# Reads /proc/iomem line by line. Behind the first memory of virtio-mem, waits to be told to go on.
+READER = """
+rm -f seen finished go
+mkfifo go
+{
+    wait=virtio_mem
+    while read -r line; do
+        echo "$line" >>seen
+        case $line in *$wait*) wait=none; read -r _ <go ;; esac
+    done </proc/iomem
+    touch finished
+} >/dev/null 2>&1 &
+"""
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,15 @@ class VM(Guest):
 
     def iomem(self) -> Iomem:
         return Iomem(self.sh("cat /proc/iomem"))
+
+    def read_iomem_while(self, change: Callable[[], None]) -> list[str]:
+        """The lines that a reader of /proc/iomem gets if `change` is made before it is through."""
+        self.sh(READER)
+        wait_until(lambda: "virtio_mem" in self.sh("cat seen"), 30, lambda: "no reader starts")
+        change()
+        self.sh("echo >go")
+        wait_until(lambda: self.run("[ -e finished ]").status == 0, 30, lambda: "the reader hangs")
+        return self.sh("cat seen").splitlines()
 
     def meminfo(self) -> dict[str, int]:
         return proc.meminfo(self.sh("cat /proc/meminfo"))
