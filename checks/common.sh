@@ -52,8 +52,12 @@ touched() {
 		awk -F '\t' '{ print ($1 == "A" ? "-" : $2) "\t" $NF }'
 }
 
-# objects: of names of C files, the objects that this kernel's build makes of them.
-objects() { grep -vE '^(-|(tools|scripts|samples|Documentation)/.*|arch/([^x]|x[^8]).*)$' | sed -n 's/\.c$/.o/p'; }
+# objects: of names of C files, the objects that this kernel's build makes of them. A file that others include is none.
+objects() {
+	grep -vE '^(-|(tools|scripts|samples|Documentation)/.*|arch/([^x]|x[^8]).*)$' | while read -r file; do
+		grep -qsF "#include \"${file##*/}\"" "$at_tree/${file%/*}"/*.c || echo "$file"
+	done | sed -n 's/\.c$/.o/p'
+}
 
 # new_lines BASE PATCHED: lines of PATCHED that BASE has not, or has less often, whatever their line numbers.
 new_lines() {

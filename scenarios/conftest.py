@@ -12,7 +12,7 @@ from typing import Any, Iterator, Protocol, Sequence
 
 import pytest
 
-from vmtest.paths import KERNELS
+from vmtest.paths import DEBUG, KERNELS
 from vmtest.qemu import Machine
 from vmtest.vm import VM
 
@@ -20,8 +20,12 @@ from vmtest.vm import VM
 class Boot(Protocol):
     """Boots a guest that lives as long as the test."""
 
-    def __call__(self, vmem: Sequence[str] = (), memory: str = "512M", cmdline: str = "") -> VM:
-        ...
+    def __call__(self, vmem: Sequence[str] = (), **more: Any) -> VM:
+        """Takes what a Machine is made of."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kernel", choices=[*KERNELS, DEBUG], help="on this kernel only")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,7 +39,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if stated not in [(("same",), []), ((), ["fails"])]:
         name = metafunc.function.__name__
         pytest.fail(f"{name}: @pytest.mark.base has to say what the base does")
-    metafunc.parametrize("kernel", KERNELS)
+    only = metafunc.config.getoption("--kernel")
+    metafunc.parametrize("kernel", [only] if only else KERNELS)
 
 
 @pytest.hookimpl(hookwrapper=True)  # type: ignore[misc]
@@ -60,8 +65,8 @@ def boot(kernel: str, request: pytest.FixtureRequest) -> Iterator[Boot]:
     with contextlib.ExitStack() as guests:
         booted: list[VM] = []
 
-        def boot_one(vmem: Sequence[str] = (), memory: str = "512M", cmdline: str = "") -> VM:
-            machine = Machine(kernel, vmem, memory, cmdline)
+        def boot_one(vmem: Sequence[str] = (), **more: Any) -> VM:
+            machine = Machine(kernel, vmem, **more)
             booted.append(guests.enter_context(VM(f"{name}-{len(booted)}", machine)))
             return booted[-1]
 

@@ -3,8 +3,7 @@
 import pytest
 
 from conftest import Boot
-
-MODULE = "/lib/modules/virtio_mem.ko"
+from vmtest.initramfs import VIRTIO_MEM
 
 
 @pytest.mark.base("same")
@@ -16,7 +15,7 @@ def test_reload_when_nothing_is_plugged(boot: Boot) -> None:
     vm.sh("rmmod virtio_mem")
     assert vm.iomem().named("virtio0") == []
 
-    vm.sh(f"insmod {MODULE}")
+    vm.sh(f"insmod {VIRTIO_MEM}")
     assert vm.snapshot() == loaded
     vm.resize("1G")
     (ram,) = vm.iomem().under("virtio0")
@@ -36,6 +35,6 @@ def test_unload_with_memory_plugged_keeps_it(boot: Boot) -> None:
     assert "device still has system memory added" in vm.console()
 
     # Nor can a new driver take over: the device's region is still reserved.
-    vm.sh(f"insmod {MODULE}")
+    vm.sh(f"insmod {VIRTIO_MEM}")
     assert "reloading the driver is not supported" in vm.console()
     assert vm.snapshot() == plugged

@@ -1,4 +1,4 @@
-"""The guest's initramfs: busybox, kexec, the kernel's virtio_mem.ko and guest/init.
+"""The guest's initramfs: busybox, kexec, modules of its kernel and guest/init.
 
 The kernel's own usr/gen_init_cpio writes the archive from a list; the list and the size and time
 of every file in it are kept beside the image, which is built again only when they change.
@@ -16,16 +16,19 @@ from vmtest import paths
 from vmtest.errors import Failure
 
 IMAGES = paths.BUILD / "guest"
+VIRTIO_MEM = "/lib/modules/virtio_mem.ko"
+INJECTORS = ("lib/notifier-error-inject.ko", "lib/memory-notifier-error-inject.ko")
 CRASH_KERNEL = "/boot/bzImage"
 CAPTURE_IMAGE = "/boot/capture.cpio.gz"
 
 
 def image(kernel: str) -> Path:
     """The initramfs of `kernel`, up to date."""
-    files = _common_files()
+    files = _common_files(kernel)
+    for module in INJECTORS:
+        files[f"/lib/modules/{Path(module).name}"] = paths.built(kernel, module)
     files[CRASH_KERNEL] = paths.bzimage(kernel)
-    files[CAPTURE_IMAGE] = _archive(kernel, f"{kernel}-capture", _common_files())
-    files["/lib/modules/virtio_mem.ko"] = paths.built(kernel, "drivers/virtio/virtio_mem.ko")
+    files[CAPTURE_IMAGE] = _archive(kernel, f"{kernel}-capture", _common_files(kernel))
     kexec = _tool("kexec")
     files["/bin/kexec"] = kexec
     for library in _libraries(kexec):
@@ -33,9 +36,13 @@ def image(kernel: str) -> Path:
     return _archive(kernel, kernel, files)
 
 
-def _common_files() -> dict[str, Path]:
+def _common_files(kernel: str) -> dict[str, Path]:
     """Enough to run the agent, and all that the capture kernel needs."""
-    return {"/init": paths.ROOT / "guest/init", "/bin/busybox": _tool("busybox")}
+    return {
+        "/init": paths.ROOT / "guest/init",
+        "/bin/busybox": _tool("busybox"),
+        VIRTIO_MEM: paths.built(kernel, "drivers/virtio/virtio_mem.ko"),
+    }
 
 
 def _tool(name: str) -> Path:

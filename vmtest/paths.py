@@ -7,12 +7,13 @@ from vmtest.errors import Failure
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = Path(os.environ.get("BUILD", ROOT / "build")).resolve()
-KERNELS = ("base", "patched")
+KERNELS = ("base", "patched")  # the two that are compared
+DEBUG = "debug"  # the patched one with sanitizers
 
 
 def source(kernel: str) -> Path:
     """The source tree `kernel` is built from."""
-    return BUILD / {"base": "linux", "patched": "tree"}[kernel]
+    return BUILD / {"base": "linux", "patched": "tree", DEBUG: "tree"}[kernel]
 
 
 def built(kernel: str, file: str) -> Path:

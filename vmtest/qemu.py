@@ -12,6 +12,7 @@ from vmtest.errors import Failure
 
 PROGRAM = "qemu-system-x86_64"
 OLDEST = (7, 2)
+REQUESTS = "requests.log"
 
 
 @cache
@@ -29,11 +30,14 @@ def require() -> None:
 class Machine:
     """What a guest is made of."""
 
-    kernel: str  # base or patched
+    kernel: str  # base, patched or debug
     vmem: Sequence[str] = ()  # the sizes of its virtio-mem devices: vmem0, vmem1, side by side
     memory: str = "512M"  # at boot
     cmdline: str = ""  # appended to the kernel's own
     count_instructions: bool = False  # one CPU, on which an instruction takes a nanosecond
+    device_block: str = "2M"  # the smallest piece that a virtio-mem device plugs
+    second_node: bool = False  # a NUMA node with nothing but the virtio-mem devices
+    trace: bool = False  # writes what the virtio-mem devices are asked to REQUESTS
 
     def command(self) -> list[str]:
         require()
@@ -43,17 +47,27 @@ class Machine:
         # The kernel kills QEMU when the harness dies, however it dies.
         command = ["setpriv", "--pdeathsig", "KILL", PROGRAM]
         command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-        command += ["-machine", "q35"]
+        # Not reserved: memory that a guest never touches costs nothing.
+        backend = f"memory-backend-ram,id=boot,size={self.memory},reserve=off"
+        command += ["-object", backend, "-machine", "q35,memory-backend=boot"]
+        if self.second_node:
+            command[-1] = "q35"
+            command += ["-numa", "node,nodeid=0,cpus=0-1,memdev=boot", "-numa", "node,nodeid=1"]
         if self.count_instructions:
             command += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"]
         else:
             command += ["-accel", "tcg,thread=multi", "-smp", "2"]
-        command += ["-m", f"{self.memory},slots=8,maxmem=300G"]
+        command += ["-m", f"{self.memory},slots=8,maxmem=400G"]
         command += ["-kernel", str(paths.bzimage(self.kernel)), "-initrd", str(image)]
         command += ["-append", cmdline]
         # The memory devices come first: the guest calls them virtio0, virtio1.
         for number, size in enumerate(self.vmem):
             backend, device = f"mem{number}", f"vmem{number}"
             command += ["-object", f"memory-backend-ram,id={backend},size={size},reserve=off"]
-            command += ["-device", f"virtio-mem-pci,id={device},memdev={backend},block-size=2M"]
+            options = f"id={device},memdev={backend},block-size={self.device_block}"
+            if self.second_node:
+                options += ",node=1"
+            command += ["-device", f"virtio-mem-pci,{options}"]
+        if self.trace:
+            command += ["-trace", "enable=virtio_mem_*_request", "-D", REQUESTS]
         return command

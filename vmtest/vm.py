@@ -44,7 +44,7 @@ class VM(Guest):
     def start(self) -> None:
         super().start()
         if self.machine.vmem:
-            self.sh("insmod /lib/modules/virtio_mem.ko")
+            self.sh(f"insmod {initramfs.VIRTIO_MEM}")
 
     def iomem(self) -> Iomem:
         return Iomem(self.sh("cat /proc/iomem"))
@@ -100,6 +100,14 @@ class VM(Guest):
         """Asks a virtio-mem device for `size` and does not wait."""
         path = f"/machine/peripheral/{device}"
         self.qemu("qom-set", path=path, property="requested-size", value=parse_size(size))
+
+    def hosting(self) -> bool:
+        """Whether the driver has virtio-mem's memory blocks host their memory map, as it says."""
+        return "memory maps hosted by memory blocks" in self.console()
+
+    def added(self) -> int:
+        """How much memory the driver has added, in bytes."""
+        return sum(ram.size for ram in self.iomem().system_ram("virtio_mem"))
 
     def plugged(self, device: str = "vmem0") -> int:
         """What the device says is plugged, in bytes."""
@@ -193,6 +201,11 @@ class VM(Guest):
         """Crashes the guest; from then on it is the capture kernel that answers."""
         self.sh("echo 1 >/proc/sys/kernel/unknown_nmi_panic")
         self.qemu("inject-nmi")
+        self.wait_booted()
+
+    def restart(self, script: str) -> None:
+        """Runs a script in the guest that ends with another kernel running; waits for that."""
+        self.sh(f"(sleep 0.2; {script}) >/dev/null 2>&1 &")
         self.wait_booted()
 
     def vmcore_loads(self) -> list[elf.Load]:

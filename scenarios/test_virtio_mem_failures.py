@@ -1,0 +1,231 @@
+"""Whatever fails while memory is plugged and unplugged: nothing is lost, and the next try succeeds."""
+
+import errno
+import random
+
+import pytest
+
+from conftest import Boot
+from vmtest import failures
+from vmtest.initramfs import VIRTIO_MEM
+from vmtest.units import MIB
+from vmtest.vm import VM
+from vmtest.wait import wait_until
+
+HOSTED = "memory_hotplug.memmap_on_memory=1 memhp_default_state=online_movable"
+SBM, BBM = "", "force_bbm=1"
+MAP = 2 * MIB  # of a memory block of 128 MiB
+
+
+def start(boot: Boot, mode: str = SBM, size: str = "2G") -> VM:
+    vm = boot(vmem=[size], cmdline=HOSTED)
+    vm.sh(f"rmmod virtio_mem && insmod {VIRTIO_MEM} {mode}")
+    return vm
+
+
+def wait_plugged(vm: VM, size: int) -> None:
+    wait_until(lambda: vm.plugged() == size, 60, lambda: f"plugged: {vm.plugged()}, not {size}")
+    vm.settle()
+
+
+@pytest.mark.base("same")
+@pytest.mark.parametrize("priority", [0, 1])  # asked behind virtio-mem, and before it
+@pytest.mark.parametrize("mode", [SBM, BBM])
+def test_onlining_is_vetoed(boot: Boot, mode: str, priority: int) -> None:
+    vm = start(boot, mode)
+    failures.load_injectors(vm, priority)
+    before = vm.snapshot()
+    with failures.vetoed(vm, "MEM_GOING_ONLINE", errno.ENOMEM):
+        vm.resize("512M")
+        added = sorted(set(vm.memory_blocks()) - set(before.blocks))
+        assert len(added) == 4
+        assert all(vm.memory_blocks()[block] == "offline" for block in added)
+        vm.resize("0")
+        assert vm.snapshot() == before
+        vm.resize("512M")
+    for block in added[:2]:
+        vm.sh(f"echo online_movable >/sys/devices/system/memory/memory{block}/state")
+    assert vm.meminfo()["MemTotal"] == before.total + 256 * MIB - 2 * MAP * vm.hosting()
+    vm.resize("0")
+    assert vm.snapshot() == before
+
+
+@pytest.mark.base("same")
+@pytest.mark.parametrize("priority", [0, 1])
+@pytest.mark.parametrize("mode", [SBM, BBM])
+def test_offlining_is_vetoed(boot: Boot, mode: str, priority: int) -> None:
+    vm = start(boot, mode)
+    failures.load_injectors(vm, priority)
+    before = vm.snapshot()
+    vm.resize("512M")
+    grown = vm.snapshot()
+    with failures.vetoed(vm, "MEM_GOING_OFFLINE", errno.EBUSY):
+        vm.request("0")
+        if mode == BBM:
+            wait_until(lambda: "Injecting error" in vm.console(), 60, lambda: "nobody is asked")
+            vm.resize("512M")
+            assert vm.snapshot() == grown
+            vm.request("0")
+        else:
+            # All went but the memory maps, which can only go with their memory blocks.
+            wait_plugged(vm, 4 * MAP * vm.hosting())
+            assert vm.meminfo()["MemTotal"] == before.total
+            assert vm.iomem().text == grown.iomem
+    failures.poke(vm, "0")
+    vm.resize("0")
+    assert vm.snapshot() == before
+
+
+@pytest.mark.base("same")
+@pytest.mark.parametrize("mode", [SBM, BBM])
+def test_the_device_refuses(boot: Boot, mode: str) -> None:
+    vm = start(boot, mode)
+    before = vm.snapshot()
+    with failures.refusing(vm):
+        vm.request("512M")
+        wait_until(lambda: "requested size: 0x20000000" in vm.console(), 30, lambda: "not asked")
+        vm.settle()
+        assert vm.snapshot() == before
+    failures.poke(vm, "512M")
+    vm.resize("512M")
+    grown = vm.snapshot()
+    with failures.refusing(vm):
+        vm.request("0")
+        wait_until(lambda: vm.console().count("requested size: 0x0") > 1, 30, lambda: "not asked")
+        vm.settle()
+        assert vm.plugged() == 512 * MIB
+        if mode == SBM:
+            assert vm.snapshot() == grown
+    failures.poke(vm, "0")
+    vm.resize("0")
+    assert vm.snapshot() == before
+
+
+@pytest.mark.base("same")
+def test_the_device_refuses_to_take_back_what_held_a_memory_map(boot: Boot) -> None:
+    vm = start(boot)
+    failures.load_injectors(vm)
+    before = vm.snapshot()
+    vm.resize("512M")
+    maps = 4 * MAP * vm.hosting()
+    with failures.vetoed(vm, "MEM_GOING_OFFLINE", errno.EBUSY):
+        vm.request("0")
+        wait_plugged(vm, maps)
+    # Nothing is left to do but to remove memory blocks, and then to unplug what held their map.
+    with failures.refusing(vm):
+        failures.poke(vm, "0")
+        wait_until(lambda: vm.added() < 512 * MIB, 60, lambda: "no block goes")
+        vm.settle()
+        assert vm.plugged() == maps
+        # One block was removed and is still plugged; the others were not begun.
+        assert vm.added() == 384 * MIB * vm.hosting()
+    failures.poke(vm, "256M")  # what is left behind goes first, and memory grows again
+    vm.resize("256M")
+    vm.resize("0")
+    assert vm.snapshot() == before
+
+
+def resize_with_failing_allocation(vm: VM, size: int, kind: str, after: int) -> bool:
+    """Whether the allocation came to fail. Ends with `size` plugged, in either case."""
+
+    def broken() -> bool:
+        return "marking device broken" in vm.console()
+
+    with failures.failing_allocation(vm, kind, after):
+        vm.request(str(size))
+        wait_until(
+            lambda: failures.failed(vm, kind) or vm.plugged() == size or broken(),
+            60,
+            lambda: f"allocation {after} did not fail, and {vm.plugged()} bytes are plugged",
+        )
+        vm.settle()
+        failed = failures.failed(vm, kind)
+    failures.poke(vm, str(size))
+    wait_until(lambda: vm.plugged() == size or broken(), 60, lambda: f"{vm.plugged()} are plugged")
+    assert not broken(), "the driver gives the device up"
+    vm.resize(str(size))
+    return failed
+
+
+def fail_allocations(vm: VM, kind: str) -> None:
+    before = vm.snapshot()
+    vm.resize("256M")
+    grown = vm.snapshot()
+    vm.resize("0")
+    hits = 0
+    for after in [1, 2, 3, 5, 8, 12, 17, 23, 30, 40, 55, 75]:
+        hits += resize_with_failing_allocation(vm, 256 * MIB, kind, after)
+        # A memory block that could not be onlined is offline now; all else is as ever.
+        for block in set(vm.memory_blocks()) - set(before.blocks):
+            vm.run(f"echo online_movable >/sys/devices/system/memory/memory{block}/state")
+        assert vm.snapshot() == grown, f"after allocation {after}"
+        hits += resize_with_failing_allocation(vm, 0, kind, after)
+        assert vm.snapshot() == before, f"after allocation {after}"
+    assert hits >= 6
+
+
+@pytest.mark.base(fails="the driver gives the device up")
+@pytest.mark.parametrize("mode", [SBM, BBM])
+def test_an_object_cannot_be_allocated(boot: Boot, mode: str) -> None:
+    fail_allocations(start(boot, mode), "failslab")
+
+
+@pytest.mark.base("same")
+@pytest.mark.parametrize("mode", [SBM, BBM])
+def test_a_page_cannot_be_allocated(boot: Boot, mode: str) -> None:
+    fail_allocations(start(boot, mode), "fail_page_alloc")
+
+
+@pytest.mark.base("same")
+@pytest.mark.parametrize("mode", [SBM, BBM])
+def test_the_device_changes_its_mind_all_the_time(boot: Boot, mode: str) -> None:
+    vm = start(boot, mode)
+    before = vm.snapshot()
+    chosen = random.Random(3)
+    for _ in range(60):
+        vm.request(f"{chosen.randrange(0, 2048, 2)}M")
+        vm.sh(f"usleep {chosen.randrange(150000)}")
+    vm.resize("1G")
+    vm.resize("0")
+    assert vm.snapshot() == before
+
+
+@pytest.mark.base("same")
+@pytest.mark.parametrize("moment", [0, 50, 120, 200, 300])
+def test_the_driver_is_unloaded_in_the_middle(boot: Boot, moment: int) -> None:
+    vm = start(boot)
+    for size in ["2G", "0"]:
+        vm.request(size)
+        vm.sh(f"usleep {moment * 1000}; rmmod virtio_mem", seconds=120)
+        vm.settle()
+        left = vm.added()
+        vm.sh(f"insmod {VIRTIO_MEM}")
+        if left:
+            # As ever: memory that is in use stays, and no driver takes over.
+            log = vm.sh("dmesg")
+            assert "device still has system memory added" in log
+            assert "reloading the driver is not supported" in log
+            assert sum(ram.size for ram in vm.iomem().system_ram("virtio_mem")) == left
+            return
+        vm.resize(size)
+
+
+@pytest.mark.base("same")
+@pytest.mark.parametrize("mode", [SBM, BBM])
+def test_another_kernel_finds_memory_plugged(boot: Boot, mode: str) -> None:
+    """kexec: the next kernel's driver resets the device and starts from nothing."""
+    vm = start(boot, mode)
+    vm.resize("1G")
+    vm.sh(
+        "kexec -s -l /boot/bzImage --initrd=/boot/capture.cpio.gz"
+        f" --append='console=ttyS0 panic=-1 {HOSTED}'"
+    )
+    vm.restart("kexec -e -x")
+    empty = vm.snapshot()
+    vm.request("0")
+    vm.sh(f"insmod {VIRTIO_MEM} {mode}")
+    wait_plugged(vm, 0)
+    vm.resize("1G")
+    assert vm.meminfo()["MemTotal"] == empty.total + 1024 * MIB - 8 * MAP * vm.hosting()
+    vm.resize("0")
+    assert vm.snapshot().total == empty.total

@@ -1,0 +1,84 @@
+"""Failures on purpose: allocations in the guest, memory notifiers that veto, a device that refuses."""
+
+import contextlib
+import os
+import socket
+from typing import Iterator
+
+from vmtest.units import parse_size
+from vmtest.vm import VM
+from vmtest.wait import wait_until
+
+NOBODY = "migration.sock"
+DEBUG = "/sys/kernel/debug"
+NOTIFIER = f"{DEBUG}/notifier-error-inject/memory/actions"
+
+# What can fail to be allocated: pages and slab objects, whatever the caller could wait for.
+ALLOCATIONS = {
+    "failslab": "echo N >ignore-gfp-wait",
+    "fail_page_alloc": "echo N >ignore-gfp-wait; echo N >ignore-gfp-highmem; echo 0 >min-order",
+}
+
+
+def load_injectors(vm: VM, priority: int = 0) -> None:
+    """`priority` above 0: memory notifiers that veto do so before virtio-mem is asked."""
+    vm.sh(
+        "cd /lib/modules && insmod notifier-error-inject.ko"
+        f" && insmod memory-notifier-error-inject.ko priority={priority}"
+    )
+
+
+@contextlib.contextmanager
+def vetoed(vm: VM, action: str, errno: int) -> Iterator[None]:
+    """A memory notifier says no: `action` is MEM_GOING_ONLINE or MEM_GOING_OFFLINE."""
+    vm.sh(f"echo -{errno} >{NOTIFIER}/{action}/error")
+    yield
+    vm.sh(f"echo 0 >{NOTIFIER}/{action}/error")
+
+
+@contextlib.contextmanager
+def failing_allocation(vm: VM, kind: str, after: int) -> Iterator[None]:
+    """Of the allocations with the driver on their stack, one in `after` fails, and only once.
+
+    Left out are the page tables of the direct map: x86 does not expect that they cannot be had.
+    """
+    vm.sh(
+        f"cd {DEBUG}/{kind} && {ALLOCATIONS[kind]}; echo 0 >verbose; echo 32 >stacktrace-depth"
+        "; set -- $(grep '^virtio_mem ' /proc/modules) && echo $6 >require-start"
+        " && printf '0x%x' $(($6 + $2)) >require-end"
+        "; set -- $(grep -A 1 ' init_memory_mapping$' /proc/kallsyms)"
+        " && echo 0x$1 >reject-start && echo 0x$4 >reject-end"
+        f"; echo 100 >probability; echo {after} >interval; echo 1 >times"
+    )
+    yield
+    vm.sh(f"echo 0 >{DEBUG}/{kind}/times")
+
+
+def failed(vm: VM, kind: str) -> bool:
+    """Whether the allocation has failed by now."""
+    return vm.sh(f"cat {DEBUG}/{kind}/times") == "0"
+
+
+@contextlib.contextmanager
+def refusing(vm: VM) -> Iterator[None]:
+    """The devices refuse all requests: QEMU says that it is busy while it migrates a guest."""
+
+    def status() -> str:
+        return str(vm.qemu("query-migrate").get("status"))
+
+    with socket.socket(socket.AF_UNIX) as nobody, contextlib.chdir(vm.directory):
+        nobody.bind(NOBODY)
+        nobody.listen()
+        # Nobody reads what is sent there, so that the migration does not get anywhere.
+        vm.qemu("migrate", uri=f"unix:{NOBODY}")
+        wait_until(lambda: status() == "active", 30, lambda: f"migration is {status()}")
+        os.unlink(NOBODY)
+        yield
+        vm.qemu("migrate_cancel")
+        wait_until(lambda: status() == "cancelled", 30, lambda: f"migration is {status()}")
+
+
+def poke(vm: VM, size: str) -> None:
+    """Asks for `size` once more: the driver tries again at once, and not in a minute."""
+    vm.request("2M" if size == "0" else str(parse_size(size) - parse_size("2M")))
+    vm.request(size)
