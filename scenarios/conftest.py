@@ -2,6 +2,8 @@
 
     @pytest.mark.base("same")                    the base passes the same assertions
     @pytest.mark.base(fails="text")              on the base an assertion fails, with that text
+    @pytest.mark.base(..., complains="pattern")  and a line like that has to come on its console
+    @pytest.mark.base("compared")                the scenario runs once, boots both and compares
 
 A base that stops failing, or fails in another way, fails the scenario.
 """
@@ -21,7 +23,7 @@ class Boot(Protocol):
     """Boots a guest that lives as long as the test."""
 
     def __call__(self, vmem: Sequence[str] = (), **more: Any) -> VM:
-        """Takes what a Machine is made of."""
+        """Takes what a Machine is made of; `kernel` where the scenario compares."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,12 +37,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker("base")
-    stated = mark and (mark.args, list(mark.kwargs))
-    if stated not in [(("same",), []), ((), ["fails"])]:
+    stated = mark and (mark.args, [name for name in mark.kwargs if name != "complains"])
+    if stated not in [(("same",), []), (("compared",), []), ((), ["fails"])]:
         name = metafunc.function.__name__
         pytest.fail(f"{name}: @pytest.mark.base has to say what the base does")
     only = metafunc.config.getoption("--kernel")
-    metafunc.parametrize("kernel", [only] if only else KERNELS)
+    if stated == (("compared",), []):
+        metafunc.parametrize("kernel", [] if only else ["both"])
+    else:
+        metafunc.parametrize("kernel", [only] if only else KERNELS)
 
 
 @pytest.hookimpl(hookwrapper=True)  # type: ignore[misc]
@@ -62,11 +67,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
 def boot(kernel: str, request: pytest.FixtureRequest) -> Iterator[Boot]:
     name = re.sub(r"\W+", "-", request.node.name).strip("-")
     expected = [mark.args[0] for mark in request.node.iter_markers("complains")]
+    base = request.node.get_closest_marker("base")
+    if kernel == "base" and "complains" in base.kwargs:
+        expected.append(base.kwargs["complains"])
     with contextlib.ExitStack() as guests:
         booted: list[VM] = []
 
         def boot_one(vmem: Sequence[str] = (), **more: Any) -> VM:
-            machine = Machine(kernel, vmem, **more)
+            machine = Machine(**{"kernel": kernel, "vmem": vmem, **more})
             booted.append(guests.enter_context(VM(f"{name}-{len(booted)}", machine)))
             return booted[-1]
 

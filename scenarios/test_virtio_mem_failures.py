@@ -12,13 +12,14 @@ from vmtest.units import MIB
 from vmtest.vm import VM
 from vmtest.wait import wait_until
 
-HOSTED = "memory_hotplug.memmap_on_memory=1 memhp_default_state=online_movable"
+# "force": on a kernel whose pageblocks are larger than a memory map as well.
+HOSTED = "memory_hotplug.memmap_on_memory=force memhp_default_state=online_movable"
 SBM, BBM = "", "force_bbm=1"
-MAP = 2 * MIB  # of a memory block of 128 MiB
+BBM_LARGE = "force_bbm=1 bbm_block_size=268435456"  # big blocks of two memory blocks
 
 
-def start(boot: Boot, mode: str = SBM, size: str = "2G") -> VM:
-    vm = boot(vmem=[size], cmdline=HOSTED)
+def start(boot: Boot, mode: str = SBM, cmdline: str = HOSTED) -> VM:
+    vm = boot(vmem=["2G"], cmdline=cmdline)
     vm.sh(f"rmmod virtio_mem && insmod {VIRTIO_MEM} {mode}")
     return vm
 
@@ -45,7 +46,7 @@ def test_onlining_is_vetoed(boot: Boot, mode: str, priority: int) -> None:
         vm.resize("512M")
     for block in added[:2]:
         vm.sh(f"echo online_movable >/sys/devices/system/memory/memory{block}/state")
-    assert vm.meminfo()["MemTotal"] == before.total + 256 * MIB - 2 * MAP * vm.hosting()
+    assert vm.meminfo()["MemTotal"] == before.total + 256 * MIB - 2 * vm.memmap_size()
     vm.resize("0")
     assert vm.snapshot() == before
 
@@ -68,7 +69,7 @@ def test_offlining_is_vetoed(boot: Boot, mode: str, priority: int) -> None:
             vm.request("0")
         else:
             # All went but the memory maps, which can only go with their memory blocks.
-            wait_plugged(vm, 4 * MAP * vm.hosting())
+            wait_plugged(vm, 4 * vm.memmap_size())
             assert vm.meminfo()["MemTotal"] == before.total
             assert vm.iomem().text == grown.iomem
     failures.poke(vm, "0")
@@ -107,7 +108,7 @@ def test_the_device_refuses_to_take_back_what_held_a_memory_map(boot: Boot) -> N
     failures.load_injectors(vm)
     before = vm.snapshot()
     vm.resize("512M")
-    maps = 4 * MAP * vm.hosting()
+    maps = 4 * vm.memmap_size()
     with failures.vetoed(vm, "MEM_GOING_OFFLINE", errno.EBUSY):
         vm.request("0")
         wait_plugged(vm, maps)
@@ -118,30 +119,35 @@ def test_the_device_refuses_to_take_back_what_held_a_memory_map(boot: Boot) -> N
         vm.settle()
         assert vm.plugged() == maps
         # One block was removed and is still plugged; the others were not begun.
-        assert vm.added() == 384 * MIB * vm.hosting()
-    failures.poke(vm, "256M")  # what is left behind goes first, and memory grows again
-    vm.resize("256M")
+        assert vm.added() == 384 * MIB * (maps > 0)
+    vm.request("256M")  # what is left behind goes first, then memory grows
+    wait_plugged(vm, 256 * MIB)
     vm.resize("0")
     assert vm.snapshot() == before
 
 
-def resize_with_failing_allocation(vm: VM, size: int, kind: str, after: int) -> bool:
+def resize_with_failing_allocation(
+    vm: VM, size: int, kind: str, after: int, below: str = ""
+) -> bool:
     """Whether the allocation came to fail. Ends with `size` plugged, in either case."""
 
     def broken() -> bool:
         return "marking device broken" in vm.console()
 
-    with failures.failing_allocation(vm, kind, after):
+    def reached() -> bool:
+        return vm.plugged() == size == vm.added()
+
+    with failures.failing_allocation(vm, kind, after, below):
         vm.request(str(size))
         wait_until(
-            lambda: failures.failed(vm, kind) or vm.plugged() == size or broken(),
+            lambda: failures.failed(vm, kind) or reached() or broken(),
             60,
             lambda: f"allocation {after} did not fail, and {vm.plugged()} bytes are plugged",
         )
         vm.settle()
         failed = failures.failed(vm, kind)
     failures.poke(vm, str(size))
-    wait_until(lambda: vm.plugged() == size or broken(), 60, lambda: f"{vm.plugged()} are plugged")
+    wait_until(lambda: reached() or broken(), 60, lambda: f"{vm.plugged()} are plugged")
     assert not broken(), "the driver gives the device up"
     vm.resize(str(size))
     return failed
@@ -165,13 +171,28 @@ def fail_allocations(vm: VM, kind: str) -> None:
 
 
 @pytest.mark.base(fails="the driver gives the device up")
-@pytest.mark.parametrize("mode", [SBM, BBM])
+@pytest.mark.parametrize("mode", [SBM, BBM, BBM_LARGE])
 def test_an_object_cannot_be_allocated(boot: Boot, mode: str) -> None:
     fail_allocations(start(boot, mode), "failslab")
 
 
+@pytest.mark.base(fails="the driver gives the device up")
+def test_an_object_cannot_be_allocated_nor_maps_be_hosted(boot: Boot) -> None:
+    vm = start(boot, BBM_LARGE, cmdline="memhp_default_state=online_movable")
+    fail_allocations(vm, "failslab")
+
+
+@pytest.mark.base(fails="the driver gives the device up", complains="WARNING: .* at add_pages")
+def test_the_second_section_of_what_is_added_cannot_be_allocated(boot: Boot) -> None:
+    vm = start(boot, BBM_LARGE, cmdline="memhp_default_state=online_movable")
+    before = vm.snapshot()
+    assert resize_with_failing_allocation(vm, 256 * MIB, "failslab", 2, below="__add_pages")
+    vm.resize("0")
+    assert vm.snapshot() == before
+
+
 @pytest.mark.base("same")
-@pytest.mark.parametrize("mode", [SBM, BBM])
+@pytest.mark.parametrize("mode", [SBM, BBM, BBM_LARGE])
 def test_a_page_cannot_be_allocated(boot: Boot, mode: str) -> None:
     fail_allocations(start(boot, mode), "fail_page_alloc")
 
@@ -183,7 +204,7 @@ def test_the_device_changes_its_mind_all_the_time(boot: Boot, mode: str) -> None
     before = vm.snapshot()
     chosen = random.Random(3)
     for _ in range(60):
-        vm.request(f"{chosen.randrange(0, 2048, 2)}M")
+        vm.request(f"{chosen.randrange(0, 2048, 4)}M")
         vm.sh(f"usleep {chosen.randrange(150000)}")
     vm.resize("1G")
     vm.resize("0")
@@ -226,6 +247,6 @@ def test_another_kernel_finds_memory_plugged(boot: Boot, mode: str) -> None:
     vm.sh(f"insmod {VIRTIO_MEM} {mode}")
     wait_plugged(vm, 0)
     vm.resize("1G")
-    assert vm.meminfo()["MemTotal"] == empty.total + 1024 * MIB - 8 * MAP * vm.hosting()
+    assert vm.meminfo()["MemTotal"] == empty.total + 1024 * MIB - 8 * vm.memmap_size()
     vm.resize("0")
     assert vm.snapshot().total == empty.total

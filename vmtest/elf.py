@@ -1,7 +1,7 @@
 """The ELF core header a crash kernel gets: which memory a dump would hold."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional
 
 from elftools.elf.elffile import ELFFile  # type: ignore[import]
@@ -16,6 +16,7 @@ class Load:
 
     start: int
     end: int
+    offset: int = field(default=0, compare=False)  # of the memory in the file
 
     def __str__(self) -> str:
         return f"{self.start:x}-{self.end:x}"
@@ -24,7 +25,7 @@ class Load:
 def loads(header: bytes) -> list[Load]:
     """The PT_LOADs of an ELF core header."""
     segments = ELFFile(io.BytesIO(header)).iter_segments(type="PT_LOAD")
-    return [Load(s["p_paddr"], s["p_paddr"] + s["p_memsz"] - 1) for s in segments]
+    return [Load(s["p_paddr"], s["p_paddr"] + s["p_memsz"] - 1, s["p_offset"]) for s in segments]
 
 
 def find_core_header(memory: bytes) -> Optional[bytes]:

@@ -37,17 +37,22 @@ def vetoed(vm: VM, action: str, errno: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def failing_allocation(vm: VM, kind: str, after: int) -> Iterator[None]:
-    """Of the allocations with the driver on their stack, one in `after` fails, and only once.
+def failing_allocation(vm: VM, kind: str, after: int, below: str = "") -> Iterator[None]:
+    """Of the allocations with the driver on their stack, or the function `below`, one in `after`
+    fails, and only once.
 
     Left out are the page tables of the direct map: x86 does not expect that they cannot be had.
     """
+    function = "set -- $(grep -A 1 ' {}$' /proc/kallsyms); echo 0x$1 >{}-start; echo 0x$4 >{}-end"
+    driver = (
+        "set -- $(grep '^virtio_mem ' /proc/modules); echo $6 >require-start"
+        "; printf '0x%x' $(($6 + $2)) >require-end"
+    )
+    required = function.format(below, "require", "require") if below else driver
+    rejected = function.format("init_memory_mapping", "reject", "reject")
     vm.sh(
         f"cd {DEBUG}/{kind} && {ALLOCATIONS[kind]}; echo 0 >verbose; echo 32 >stacktrace-depth"
-        "; set -- $(grep '^virtio_mem ' /proc/modules) && echo $6 >require-start"
-        " && printf '0x%x' $(($6 + $2)) >require-end"
-        "; set -- $(grep -A 1 ' init_memory_mapping$' /proc/kallsyms)"
-        " && echo 0x$1 >reject-start && echo 0x$4 >reject-end"
+        f"; {required}; {rejected}"
         f"; echo 100 >probability; echo {after} >interval; echo 1 >times"
     )
     yield
@@ -80,5 +85,5 @@ def refusing(vm: VM) -> Iterator[None]:
 
 def poke(vm: VM, size: str) -> None:
     """Asks for `size` once more: the driver tries again at once, and not in a minute."""
-    vm.request("2M" if size == "0" else str(parse_size(size) - parse_size("2M")))
+    vm.request("4M" if size == "0" else str(parse_size(size) - parse_size("4M")))
     vm.request(size)

@@ -37,7 +37,7 @@ class Machine:
     count_instructions: bool = False  # one CPU, on which an instruction takes a nanosecond
     device_block: str = "2M"  # the smallest piece that a virtio-mem device plugs
     second_node: bool = False  # a NUMA node with nothing but the virtio-mem devices
-    trace: bool = False  # writes what the virtio-mem devices are asked to REQUESTS
+    trace: bool = False  # writes what virtio-mem devices are asked and answer to REQUESTS
 
     def command(self) -> list[str]:
         require()
@@ -69,5 +69,5 @@ class Machine:
                 options += ",node=1"
             command += ["-device", f"virtio-mem-pci,{options}"]
         if self.trace:
-            command += ["-trace", "enable=virtio_mem_*_request", "-D", REQUESTS]
+            command += ["-trace", "enable=virtio_mem_*", "-D", REQUESTS]
         return command

@@ -1,13 +1,16 @@
 """What can be done with a guest's memory, and what the guest says about it."""
 
 import functools
+import re
 from dataclasses import dataclass
 from typing import Callable
 
 from vmtest import console, elf, initramfs, proc
+from vmtest.elf import PAGE
 from vmtest.errors import Failure
 from vmtest.guest import RUN_SECONDS, Guest
 from vmtest.iomem import Iomem
+from vmtest.qemu import REQUESTS
 from vmtest.units import format_size, parse_size
 from vmtest.wait import wait_until
 
@@ -101,10 +104,6 @@ class VM(Guest):
         path = f"/machine/peripheral/{device}"
         self.qemu("qom-set", path=path, property="requested-size", value=parse_size(size))
 
-    def hosting(self) -> bool:
-        """Whether the driver has virtio-mem's memory blocks host their memory map, as it says."""
-        return "memory maps hosted by memory blocks" in self.console()
-
     def added(self) -> int:
         """How much memory the driver has added, in bytes."""
         return sum(ram.size for ram in self.iomem().system_ram("virtio_mem"))
@@ -126,6 +125,15 @@ class VM(Guest):
         block = self.block_size
         covered = sum(entry.size for entry in added if start <= entry.start < end)
         return covered == -(-plugged // block) * block
+
+    def requests(self) -> list[str]:
+        """What the driver has asked its device so far, and the answers, as QEMU traces them."""
+        return (self.directory / REQUESTS).read_text().splitlines()
+
+    def memmap_size(self) -> int:
+        """How many bytes of each of its memory blocks hold the memory map, as the driver says."""
+        said = re.search(r"memory maps hosted by memory blocks: 0x(\w+)", self.sh("dmesg"))
+        return int(said[1], 16) if said else 0
 
     def settle(self) -> None:
         """Until the guest is through with adding or removing a block.
@@ -210,6 +218,18 @@ class VM(Guest):
 
     def vmcore_loads(self) -> list[elf.Load]:
         """In the capture kernel: what the dump holds."""
+        return elf.loads(self._vmcore_header())
+
+    def vmcore(self, address: int, size: int) -> bytes:
+        """In the capture kernel: the crashed kernel's physical memory, out of the dump."""
+        for load in elf.loads(self._vmcore_header()):
+            if load.start <= address and address + size - 1 <= load.end:
+                skip = (load.offset + address - load.start) // PAGE
+                return self.run(
+                    f"dd if=/proc/vmcore bs={PAGE} skip={skip} count={size // PAGE} 2>/dev/null"
+                ).output
+        raise AssertionError(f"the dump does not hold {address:x}")
+
+    def _vmcore_header(self) -> bytes:
         # The kernel puts header, program headers and notes into whole pages before the memory.
-        header = self.run("head -c $((0x100000)) /proc/vmcore")
-        return elf.loads(header.output)
+        return self.run("head -c $((0x100000)) /proc/vmcore").output

@@ -1,0 +1,52 @@
+"""Hundreds of sizes in no order, while the guest makes use of its memory."""
+
+import random
+
+import pytest
+
+from conftest import Boot
+from vmtest.units import MIB
+from vmtest.wait import wait_until
+
+STEPS = 300
+FILES = 8
+SEED = 1
+
+
+@pytest.mark.base("same")
+def test_sizes_in_no_order_with_memory_in_use(boot: Boot) -> None:
+    # Two devices: their requests, and memory that moves from one to the other, overlap.
+    vm = boot(
+        vmem=["1G", "512M"],
+        memory="512M",
+        cmdline="memory_hotplug.memmap_on_memory=force memhp_default_state=online_movable",
+    )
+    before = vm.snapshot()
+    chosen = random.Random(SEED)
+    files = {f"/files/{number}": 0 for number in range(FILES)}  # what they take, in MiB
+    vm.sh("mkdir /files && mount -t tmpfs -o size=4G tmpfs /files")
+    for _ in range(STEPS):
+        # What files take has to fit, with a reserve for what the guest runs.
+        least = max(0, sum(files.values()) - 256)
+        first = chosen.randrange(0, 1024 + 4, 4)
+        second = chosen.randrange(0, 512 + 4, 4)
+        if first + second < least:
+            first, second = 1024, 512
+        for device, size in [("vmem0", first), ("vmem1", second)]:
+            vm.request(f"{size}M", device)
+        if chosen.random() < 0.7:
+            for device, size in [("vmem0", first), ("vmem1", second)]:
+                want = size * MIB
+                wait_until(
+                    lambda: vm.plugged(device) == want,
+                    90,
+                    lambda: f"{device} has {vm.plugged(device)} of {want}, with {files} MiB in use",
+                )
+            name = chosen.choice(list(files))
+            room = first + second + 128 - sum(files.values()) + files[name]
+            files[name] = chosen.randrange(0, max(1, min(150, room)))
+            vm.sh(f"dd if=/dev/zero of={name} bs=1M count={files[name]} 2>/dev/null")
+    vm.sh("umount /files")
+    vm.resize("0", "vmem0")
+    vm.resize("0", "vmem1")
+    assert vm.snapshot() == before
