@@ -5,11 +5,11 @@ include base.mk
 PYTHON := /usr/bin/python3
 KERNELS := base patched
 
-.PHONY: help setup base tree refresh build demo test kunit e2e shell bench mutants check clean distclean
+.PHONY: help setup base tree refresh build demo test test-debug kunit e2e shell bench mutants check clean distclean
 
 help: ## print this list
 	@echo "The series is for $(BASE_PACKAGE) $(BASE_VERSION). Start with: make demo"
-	@sed -n 's/^\([a-z0-9]*\):.* ## /  make \1 - /p' Makefile
+	@sed -n 's/^\([a-z0-9-]*\):.* ## /  make \1 - /p' Makefile
 
 setup: ## install the Debian packages that are missing
 	@tools/setup
@@ -32,6 +32,10 @@ demo: build ## plug and unplug memory in a base and a patched guest, side by sid
 
 test: build ## everything: unit tests, checks, scenarios and KUnit in guests
 	@$(PYTHON) -m pytest tests checks scenarios
+
+test-debug: setup ## the scenarios of virtio-mem on a kernel with KASAN, lockdep and larger pageblocks
+	@tools/build debug
+	@$(PYTHON) -m pytest scenarios/test_virtio_mem_*.py scenarios/test_owners.py scenarios/test_module.py --kernel debug
 
 kunit: build ## run the KUnit suites in a patched guest
 	@$(PYTHON) -m vmtest kunit

@@ -74,7 +74,7 @@ def boot(kernel: str, request: pytest.FixtureRequest) -> Iterator[Boot]:
         booted: list[VM] = []
 
         def boot_one(vmem: Sequence[str] = (), **more: Any) -> VM:
-            machine = Machine(**{"kernel": kernel, "vmem": vmem, **more})
+            machine = Machine(more.pop("kernel", kernel), vmem, **more)
             booted.append(guests.enter_context(VM(f"{name}-{len(booted)}", machine)))
             return booted[-1]
 

@@ -43,6 +43,13 @@ def test_zoneinfo_and_meminfo() -> None:
     assert meminfo["MemTotal"] == sum(zone.managed for zone in zones.values()) * 4096
 
 
+def test_free_pages_on_lists_of_cpus_count() -> None:
+    free = proc.free_in_zones(recorded.text("zoneinfo.txt"))
+    assert free["0/DMA32"] == 61932 + 933 + 176
+    assert free["0/Movable"] == 622475 + 61 + 55
+    assert free["0/Normal"] == 0
+
+
 def test_zoneinfo_without_sizes_is_refused() -> None:
     with pytest.raises(ValueError, match="not a zone"):
         proc.zoneinfo("Node 0, zone   Normal\n  pages free     5\n")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Iterable, Union
 
+from vmtest import growth
 from vmtest.elf import Load
 from vmtest.errors import Failure
 from vmtest.iomem import Resource
@@ -98,23 +99,41 @@ class Story:
         print(f"  {self.kernel:8} {title} ({seconds:.1f} s)", flush=True)
 
 
+def row(label: str, cells: Iterable[str]) -> str:
+    return (LABEL.format(label) + "".join(map(COLUMN.format, cells))).rstrip()
+
+
 def screen(stories: list[Story]) -> str:
     """All steps of all stories, a column for each kernel."""
-
-    def line(label: str, cells: Iterable[str]) -> str:
-        return (LABEL.format(label) + "".join(map(COLUMN.format, cells))).rstrip()
-
-    lines = [line("", [f"{story.kernel} ({story.release})" for story in stories])]
+    lines = [row("", [f"{story.kernel} ({story.release})" for story in stories])]
     for steps in zip(*(story.steps for story in stories)):
         lines.append(steps[0].title)
-        for rows in zip(*(step.rows() for step in steps)):
-            label = rows[0][0]
-            for cells in zip_longest(*(values for _, values in rows), fillvalue=""):
-                lines.append(line(label, cells))
+        for items in zip(*(step.rows() for step in steps)):
+            label = items[0][0]
+            for cells in zip_longest(*(values for _, values in items), fillvalue=""):
+                lines.append(row(label, cells))
                 label = ""
     lines.append("unplug the rest while somebody reads /proc/iomem")
     missed = [f"{story.missed} not shown" for story in stories]
-    lines.append(line("  entries that stayed", missed))
+    lines.append(row("  entries that stayed", missed))
+    return "\n".join(lines)
+
+
+GROWN = ["1G", "16G", "64G", "256G"]
+
+
+def grown_screen(guests: list[growth.Growth]) -> str:
+    """How far each guest got, and what of the memory it booted with that took."""
+    lines = ["boot memory taken per GiB, and /proc/iomem"]
+    for number, size in enumerate(GROWN):
+        cells = ["-"] * len(guests)
+        for column, guest in enumerate(guests):
+            if number < len(guest.steps):
+                step = guest.steps[number]
+                cells[column] = f"{step.per_gib():.0f} KiB, {len(step.lines)} line"
+        lines.append(row(f"  at {size[:-1]} GiB", cells))
+    lines.append(row("in the end", [guest.end for guest in guests]))
+    lines.append(row("  taken from the host", [f"{guest.host // MIB} MiB" for guest in guests]))
     return "\n".join(lines)
 
 
@@ -125,5 +144,10 @@ def main() -> int:
         story.play()
     print()
     print(screen(stories))
+    print("\nA 256 MiB guest is given 256 GiB, with memory_hotplug.memmap_on_memory=1:", flush=True)
+    guests = [growth.grow(kernel, "256M", GROWN) for kernel in KERNELS]
+    print()
+    print(row("", KERNELS))
+    print(grown_screen(guests))
     print("Look closer: `make shell` for a guest of your own, `make test` for every scenario.")
     return 0

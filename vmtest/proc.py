@@ -22,6 +22,16 @@ class Zone:
     managed: int
 
 
+def free_in_zones(text: str) -> dict[str, int]:
+    """Free pages in each zone of /proc/zoneinfo, those on lists of CPUs among them."""
+    free = {}
+    for part in re.split(r"^Node ", text, flags=re.MULTILINE)[1:]:
+        node, zone = re.findall(r"^(\d+), zone +(\w+)", part)[0]
+        counts = re.findall(r"^ +(?:pages free|count:) +(\d+)", part, flags=re.MULTILINE)
+        free[f"{node}/{zone}"] = sum(map(int, counts))
+    return free
+
+
 def zoneinfo(text: str) -> dict[str, Zone]:
     """/proc/zoneinfo by "node/zone", such as "0/Movable"."""
     zones = {}

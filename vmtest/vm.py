@@ -67,6 +67,11 @@ class VM(Guest):
     def zoneinfo(self) -> dict[str, proc.Zone]:
         return proc.zoneinfo(self.sh("cat /proc/zoneinfo"))
 
+    def boot_memory_free(self) -> int:
+        """What is free of the memory that the kernel can use for itself, in bytes."""
+        free = proc.free_in_zones(self.sh("cat /proc/zoneinfo"))
+        return PAGE * sum(pages for zone, pages in free.items() if not zone.endswith("/Movable"))
+
     @functools.cached_property
     def block_size(self) -> int:
         return int(self.sh(f"cat {MEMORY}/block_size_bytes"), 16)
