@@ -90,15 +90,15 @@ def test_memory_blocks_of_2_gib(boot: Boot) -> None:
     grown = vm.meminfo()["MemTotal"] - before.total
     assert grown == 4 * GIB - 64 * MIB, "the system paid for the memory map"
     # In steps of less than a memory map: no block is left with nothing but its map for long.
-    size = 4 * GIB + 64 * MIB
+    want = 4 * GIB + 64 * MIB
     vm.resize("6G")
-    while size > 2 * GIB - 128 * MIB:
-        vm.request(str(size))
-        wait_until(lambda: vm.plugged() == size, 60, lambda: f"{vm.plugged()}, not {size}")
+    while want > 2 * GIB - 128 * MIB:
+        vm.request(str(want))
+        wait_until(lambda: vm.plugged() == want, 60, lambda: f"{vm.plugged()}, not {want}")
         vm.settle()
         # With the map of each block, this many hold what is plugged; one may be about to go.
-        assert vm.added() <= -(-size // (2 * GIB)) * 2 * GIB + 2 * GIB
-        size -= 30 * MIB
+        assert vm.added() <= -(-want // (2 * GIB)) * 2 * GIB + 2 * GIB
+        want -= 30 * MIB
     vm.resize("4G")
     # Nothing but maps, and less than one is to go: a whole one goes, and a piece comes again.
     for size in ["64M", "62M", "34M", "32M", "30M", "0"]:
