@@ -18,7 +18,7 @@ def test_sizes_in_no_order_with_memory_in_use(boot: Boot) -> None:
     # Two devices: their requests, and memory that moves from one to the other, overlap.
     vm = boot(
         vmem=["1G", "512M"],
-        memory="512M",
+        memory="1G",
         cmdline="memory_hotplug.memmap_on_memory=force memhp_default_state=online_movable",
     )
     before = vm.snapshot()
