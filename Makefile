@@ -33,9 +33,11 @@ demo: build ## plug and unplug memory in a base and a patched guest, side by sid
 test: build ## everything: unit tests, checks, scenarios and KUnit in guests
 	@$(PYTHON) -m pytest tests checks scenarios
 
-test-debug: setup ## the scenarios of virtio-mem on a kernel with KASAN, lockdep and larger pageblocks
+test-debug: setup ## scenarios on a kernel with KASAN and lockdep, and on one with pageblocks of 4 MiB
 	@tools/build debug
-	@$(PYTHON) -m pytest scenarios/test_virtio_mem_*.py scenarios/test_owners.py scenarios/test_module.py --kernel debug
+	@tools/build large
+	@$(PYTHON) -m pytest scenarios --kernel debug
+	@$(PYTHON) -m pytest scenarios/test_*_failures.py scenarios/test_*_random.py scenarios/test_zone_*.py --kernel large
 
 kunit: build ## run the KUnit suites in a patched guest
 	@$(PYTHON) -m vmtest kunit
@@ -46,8 +48,8 @@ e2e: build ## run the scenarios on base and patched; S=<word> those with it in t
 shell: build ## an interactive patched guest with a virtio-mem device
 	@$(PYTHON) -m vmtest shell
 
-bench: build ## measure base against patched
-	@bench/run
+bench: build ## measure base against patched, in half an hour; QUICK=1 less, in a few minutes
+	@bench/run $(if $(QUICK),quick)
 
 mutants: build ## plant bugs in the patched kernel and show which tests find them
 	@$(PYTHON) -m checks.mutants

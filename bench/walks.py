@@ -4,19 +4,16 @@ Guests run with `-icount shift=0`: time in the guest is the number of instructio
 the numbers are exact and do not depend on the machine or on what else it does.
 """
 
-import base64
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure  # type: ignore[import]
 
-from vmtest import paths
+from vmtest import module, paths
 from vmtest.errors import Failure
 from vmtest.qemu import Machine
 from vmtest.vm import VM
 
-MODULE = paths.ROOT / "bench" / "walk_steps"
 SIZES = (64, 1024, 16384)
 # The slowest, 16384 resources on the base, takes about a minute.
 SECONDS = 580.0
@@ -28,29 +25,11 @@ NOT_EXPORTED = (
 Measured = dict[str, dict[int, dict[str, float]]]
 
 
-def module(kernel: str) -> Path:
-    """The module of bench/walk_steps for a kernel, built outside of the sources."""
-    built = paths.BUILD / "bench" / kernel
-    script = (
-        '. tools/lib.sh && . tools/kmake.sh && rm -rf "$2" && mkdir -p "$2" && cp bench/walk_steps/*'
-        ' "$2" && kmake "$0" "$1" M="$2" modules'
-    )
-    objects = paths.BUILD / "obj" / kernel
-    command = ["bash", "-c", script, str(paths.source(kernel)), str(objects), str(built)]
-    make = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
-    if make.returncode:
-        raise Failure(f"bench/walk_steps does not build for {kernel}:\n{make.stdout}{make.stderr}")
-    return built / "walk_steps.ko"
-
-
-def load(vm: VM, file: Path, size: int) -> str:
+def load(vm: VM, file: str, size: int) -> str:
     """Runs the module for that many resources; its result."""
-    found = "; ".join(
-        f"set -- $(grep -w '{name}$' /proc/kallsyms) && a=\"$a {name}=0x$1\"" for name in NOT_EXPORTED
-    )
     return vm.sh(
-        f"a=; {found}; insmod {file} nr={size} $a && cat /sys/module/walk_steps/parameters/result"
-        " && rmmod walk_steps",
+        module.insmod(file, NOT_EXPORTED, f"nr={size}")
+        + " && cat /sys/module/walk_steps/parameters/result && rmmod walk_steps",
         SECONDS,
     )
 
@@ -59,11 +38,10 @@ def count(kernel: str) -> dict[int, dict[str, float]]:
     machine = Machine(kernel, count_instructions=True)
     counts: dict[int, dict[str, float]] = {}
     with VM(f"bench-{kernel}", machine) as vm:
-        encoded = base64.b64encode(module(kernel).read_bytes()).decode()
-        vm.sh(f"echo {encoded} | base64 -d >/run/walk_steps.ko")
+        file = module.bring(vm, "bench/walk_steps")
         for size in SIZES:
             counts[size] = {}
-            for line in load(vm, Path("/run/walk_steps.ko"), size).split("\n"):
+            for line in load(vm, file, size).split("\n"):
                 name, instructions, entries = line.split()
                 if int(entries) < size:
                     raise Failure(f"{name} finds {entries} of {size} resources on {kernel}")

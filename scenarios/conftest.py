@@ -14,7 +14,7 @@ from typing import Any, Iterator, Protocol, Sequence
 
 import pytest
 
-from vmtest.paths import DEBUG, KERNELS
+from vmtest.paths import DEBUG, KERNELS, LARGE
 from vmtest.qemu import Machine
 from vmtest.vm import VM
 
@@ -27,7 +27,7 @@ class Boot(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kernel", choices=[*KERNELS, DEBUG], help="on this kernel only")
+    parser.addoption("--kernel", choices=[*KERNELS, DEBUG, LARGE], help="on this kernel only")
 
 
 def pytest_configure(config: pytest.Config) -> None:

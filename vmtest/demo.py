@@ -59,6 +59,7 @@ class Story:
         self.release = ""
         self.steps: list[Step] = []
         self.missed = 0  # entries that were there all along, but not for a reader
+        self.dimm: list[Load] = []  # what a crash dump has of a DIMM that was removed
 
     def play(self) -> None:
         started = time.monotonic()
@@ -84,6 +85,12 @@ class Story:
             seen = entries(vm.read_iomem_while(lambda: vm.resize("0")))
             self.missed = len((before & entries(vm.iomem().text.splitlines())) - seen)
             print(f"  {self.kernel:8} unplug the rest while somebody reads /proc/iomem", flush=True)
+
+            vm.add_dimm("dimm0", "1G")
+            start = vm.dimms()["dimm0"]
+            vm.remove_dimm("dimm0", "1G")
+            self.dimm = [load for load in vm.crash_header() if start <= load.start < start + GIB]
+            print(f"  {self.kernel:8} add a DIMM of 1 GiB, and remove it", flush=True)
             complaints = vm.complaints()
         if complaints:
             raise Failure(f"the {self.kernel} kernel complains:\n" + "\n".join(complaints))
@@ -116,6 +123,10 @@ def screen(stories: list[Story]) -> str:
     lines.append("unplug the rest while somebody reads /proc/iomem")
     missed = [f"{story.missed} not shown" for story in stories]
     lines.append(row("  entries that stayed", missed))
+    lines.append("add a DIMM of 1 GiB, and remove it")
+    dumped = [", ".join(map(str, story.dimm)) + " of it: WRONG" if story.dimm else "nothing of it"
+              for story in stories]
+    lines.append(row("  a crash dump has", dumped))
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from elftools.elf.elffile import ELFFile  # type: ignore[import]
 
 PAGE = 4096
 ET_CORE = 4
+KERNEL_MAP = 0xFFFFFFFF80000000  # Documentation/arch/x86/x86_64/mm.rst
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,22 @@ class Load:
 
 
 def loads(header: bytes) -> list[Load]:
-    """The PT_LOADs of an ELF core header."""
+    """The PT_LOADs of an ELF core header, but for the one that has the kernel a second time, where
+    it is linked to."""
     segments = ELFFile(io.BytesIO(header)).iter_segments(type="PT_LOAD")
-    return [Load(s["p_paddr"], s["p_paddr"] + s["p_memsz"] - 1, s["p_offset"]) for s in segments]
+    return [
+        Load(s["p_paddr"], s["p_paddr"] + s["p_memsz"] - 1, s["p_offset"])
+        for s in segments
+        if s["p_vaddr"] < KERNEL_MAP
+    ]
+
+
+def offset(found: list[Load], address: int, size: int) -> int:
+    """Where in the file a piece of memory is."""
+    for load in found:
+        if load.start <= address and address + size - 1 <= load.end:
+            return load.offset + address - load.start
+    raise AssertionError(f"the dump does not hold {address:x}")
 
 
 def find_core_header(memory: bytes) -> Optional[bytes]:

@@ -41,6 +41,7 @@ def _common_files(kernel: str) -> dict[str, Path]:
     return {
         "/init": paths.ROOT / "guest/init",
         "/bin/busybox": _tool("busybox"),
+        "/bin/canary": _compiled("canary"),
         VIRTIO_MEM: paths.built(kernel, "drivers/virtio/virtio_mem.ko"),
     }
 
@@ -50,6 +51,19 @@ def _tool(name: str) -> Path:
     if found is None:
         raise Failure(f"{name} is not installed on this machine. Run `make setup`.")
     return Path(found)
+
+
+def _compiled(name: str) -> Path:
+    """A program of guest/, linked statically, compiled again when its source changes."""
+    source, program = paths.ROOT / f"guest/{name}.c", IMAGES / name
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        IMAGES.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=IMAGES) as scratch:
+            compiled = Path(scratch, name)
+            command = ["gcc", "-static", "-O2", "-Wall", "-Werror", "-o", str(compiled), str(source)]
+            subprocess.run(command, check=True)
+            compiled.replace(program)
+    return program
 
 
 def _libraries(program: Path) -> list[Path]:

@@ -9,11 +9,12 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = Path(os.environ.get("BUILD", ROOT / "build")).resolve()
 KERNELS = ("base", "patched")  # the two that are compared
 DEBUG = "debug"  # the patched one with sanitizers
+LARGE = "large"  # the patched one with pageblocks of 4 MiB
 
 
 def source(kernel: str) -> Path:
     """The source tree `kernel` is built from."""
-    return BUILD / {"base": "linux", "patched": "tree", DEBUG: "tree"}[kernel]
+    return BUILD / ("linux" if kernel == "base" else "tree")
 
 
 def built(kernel: str, file: str) -> Path:

@@ -9,10 +9,12 @@ from typing import Sequence
 
 from vmtest import initramfs, paths
 from vmtest.errors import Failure
+from vmtest.units import GIB, parse_size
 
 PROGRAM = "qemu-system-x86_64"
 OLDEST = (7, 2)
 REQUESTS = "requests.log"
+DIMMS = GIB  # at most, in all scenarios
 
 
 @cache
@@ -30,7 +32,7 @@ def require() -> None:
 class Machine:
     """What a guest is made of."""
 
-    kernel: str  # base, patched or debug
+    kernel: str  # base, patched, debug or large
     vmem: Sequence[str] = ()  # the sizes of its virtio-mem devices: vmem0, vmem1, side by side
     memory: str = "512M"  # at boot
     cmdline: str = ""  # appended to the kernel's own
@@ -38,6 +40,13 @@ class Machine:
     device_block: str = "2M"  # the smallest piece that a virtio-mem device plugs
     second_node: bool = False  # a NUMA node with nothing but the virtio-mem devices
     trace: bool = False  # writes what virtio-mem devices are asked and answer to REQUESTS
+
+    def boot_memory(self) -> str:
+        """What it is given: where KASAN is, its shadow of all there may be comes on top."""
+        if self.kernel != paths.DEBUG:
+            return self.memory
+        most = parse_size(self.memory) + sum(map(parse_size, self.vmem)) + DIMMS
+        return str(parse_size(self.memory) + most // 8 // GIB * GIB + GIB)
 
     def command(self) -> list[str]:
         require()
@@ -48,7 +57,7 @@ class Machine:
         command = ["setpriv", "--pdeathsig", "KILL", PROGRAM]
         command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         # Not reserved: memory that a guest never touches costs nothing.
-        backend = f"memory-backend-ram,id=boot,size={self.memory},reserve=off"
+        backend = f"memory-backend-ram,id=boot,size={self.boot_memory()},reserve=off"
         command += ["-object", backend, "-machine", "q35,memory-backend=boot"]
         if self.second_node:
             command[-1] = "q35"
@@ -57,7 +66,7 @@ class Machine:
             command += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"]
         else:
             command += ["-accel", "tcg,thread=multi", "-smp", "2"]
-        command += ["-m", f"{self.memory},slots=8,maxmem=400G"]
+        command += ["-m", f"{self.boot_memory()},slots=8,maxmem=400G"]
         command += ["-kernel", str(paths.bzimage(self.kernel)), "-initrd", str(image)]
         command += ["-append", cmdline]
         # The memory devices come first: the guest calls them virtio0, virtio1.

@@ -151,36 +151,39 @@ class VM(Guest):
     # ACPI memory devices
 
     def add_dimm(self, name: str, size: str) -> None:
-        before = self._system_ram()
         arguments = {"qom-type": "memory-backend-ram", "size": parse_size(size), "reserve": False}
         self.qemu("object-add", id=f"mem-{name}", **arguments)
         self.qemu("device_add", driver="pc-dimm", id=name, memdev=f"mem-{name}")
-        self._wait_system_ram(before + parse_size(size), f"does not add {name}")
+        self._wait_system_ram(self.dimms()[name], parse_size(size), there=True)
 
     def remove_dimm(self, name: str, size: str) -> None:
-        before = self._system_ram()
+        start = self.dimms()[name]
         self.qemu("device_del", id=name)
-        self._wait_system_ram(before - parse_size(size), f"does not remove {name}")
+        self._wait_system_ram(start, parse_size(size), there=False)
         wait_until(
-            lambda: all(d["data"].get("id") != name for d in self._memory_devices()),
+            lambda: name not in self.dimms(),
             RUN_SECONDS,
             lambda: f"guest {self.name} keeps {name}; QEMU's events: {self.events}",
         )
         self.qemu("object-del", id=f"mem-{name}")
 
-    def _memory_devices(self) -> list[dict[str, dict[str, str]]]:
-        devices: list[dict[str, dict[str, str]]] = self.qemu("query-memory-devices")
-        return devices
+    def dimms(self) -> dict[str, int]:
+        """Where each of them begins."""
+        devices = (device["data"] for device in self.qemu("query-memory-devices"))
+        return {data["id"]: data["addr"] for data in devices if "addr" in data}
 
-    def _system_ram(self) -> int:
-        return sum(r.size for r in self.iomem().walk() if r.name.startswith("System RAM"))
+    def _wait_system_ram(self, start: int, size: int, there: bool) -> None:
+        """Until all of what is in a range of addresses is System RAM, or nothing."""
 
-    def _wait_system_ram(self, want: int, problem: str) -> None:
+        def found() -> int:
+            ram = (r for r in self.iomem().walk() if r.name.startswith("System RAM"))
+            return sum(r.size for r in ram if start <= r.start < start + size)
+
         wait_until(
-            lambda: self._system_ram() == want,
+            lambda: found() == (size if there else 0),
             RUN_SECONDS,
-            lambda: f"guest {self.name} {problem}:\n{self.iomem().text}"
-            f"\n{console.last_words(self.console())}",
+            lambda: f"guest {self.name} has {found()} of {size} bytes at {start:x}:\n"
+            f"{self.iomem().text}\n{console.last_words(self.console())}",
         )
         self.settle()
 
@@ -188,7 +191,10 @@ class VM(Guest):
 
     def load_crash_kernel(self) -> None:
         """Needs crashkernel= on the command line."""
-        self.sh(
+        self.sh(self.crash_kernel_loader())
+
+    def crash_kernel_loader(self) -> str:
+        return (
             f"kexec -s -p {initramfs.CRASH_KERNEL} --initrd={initramfs.CAPTURE_IMAGE}"
             " --append='console=ttyS0 panic=-1 nr_cpus=1 irqpoll reset_devices'"
         )
@@ -227,13 +233,16 @@ class VM(Guest):
 
     def vmcore(self, address: int, size: int) -> bytes:
         """In the capture kernel: the crashed kernel's physical memory, out of the dump."""
-        for load in elf.loads(self._vmcore_header()):
-            if load.start <= address and address + size - 1 <= load.end:
-                skip = (load.offset + address - load.start) // PAGE
-                return self.run(
-                    f"dd if=/proc/vmcore bs={PAGE} skip={skip} count={size // PAGE} 2>/dev/null"
-                ).output
-        raise AssertionError(f"the dump does not hold {address:x}")
+        return self.vmcore_pieces([address], size)
+
+    def vmcore_pieces(self, addresses: list[int], size: int = PAGE) -> bytes:
+        """The same for pieces of one size, one behind the other."""
+        loads = elf.loads(self._vmcore_header())
+        places = " ".join(str(elf.offset(loads, address, size) // PAGE) for address in addresses)
+        return self.run(
+            f"for skip in {places}; do dd if=/proc/vmcore bs={PAGE} skip=$skip"
+            f" count={size // PAGE} 2>/dev/null; done"
+        ).output
 
     def _vmcore_header(self) -> bytes:
         # The kernel puts header, program headers and notes into whole pages before the memory.

@@ -1,0 +1,127 @@
+"""What a memory block costs to plug and to unplug, against the number of blocks that are there.
+
+Guests run with `-icount shift=0`: CPU time in the guest is the number of instructions it executed,
+which does not depend on the machine or on what else it does. A module in the guest notes it whenever
+a block has gone online or offline.
+"""
+
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from matplotlib.figure import Figure  # type: ignore[import]
+
+from vmtest import module, paths
+from vmtest.qemu import Machine
+from vmtest.units import GIB, parse_size
+from vmtest.vm import VM
+from vmtest.wait import wait_until
+
+MODULE, FILE = "bench/block_cost", "/sys/kernel/debug/block_cost"
+NOT_EXPORTED = ("task_sched_runtime", "__init_single_page")
+MODES = {
+    "online_movable": "memhp_default_state=online_movable",
+    "online": "memhp_default_state=online",
+    "online_movable, map hosted": "memhp_default_state=online_movable memory_hotplug.memmap_on_memory=1",
+    "online, map hosted": "memhp_default_state=online memory_hotplug.memmap_on_memory=1",
+}
+SIZE, QUICK_SIZE = "256G", "64G"
+# Pages that were never touched are not poisoned: a debugging aid that distributions do not have.
+CMDLINE = "vm_debug=-"
+BLOCKS_PER_GIB = 8
+SECONDS = 1200.0
+AROUND = 8  # blocks before and after one, of which the median is taken
+
+Costs = dict[int, int]  # number of blocks that are there -> instructions for one more, or less
+
+
+@dataclass
+class Measured:
+    """One guest that was given all memory and gave all back."""
+
+    lower_bound: int  # instructions to initialize the memory map of one block, and nothing else
+    plug: Costs
+    unplug: Costs
+
+
+def measure_mode(kernel: str, cmdline: str, size: str) -> Measured:
+    machine = Machine(
+        kernel, [size], "8G", f"{CMDLINE} {cmdline}", count_instructions=True
+    )
+    with VM(f"blocks-{kernel}", machine) as vm:
+        vm.sh(module.insmod(module.bring(vm, MODULE), NOT_EXPORTED))
+        lower_bound = int(vm.sh("cat /sys/module/block_cost/parameters/lower_bound"))
+        plug = change(vm, size)
+        unplug = change(vm, "0")
+    return Measured(lower_bound, costs(plug), costs(unplug[::-1]))
+
+
+def change(vm: VM, size: str) -> list[int]:
+    """Gives or takes memory; what each block but the first costs, in order."""
+    vm.sh(f": >{FILE}")
+    vm.request(size)
+    want = parse_size(size)
+    # What the kernel has come to use for itself stays.
+    wait_until(
+        lambda: want <= vm.plugged() <= want + GIB,
+        SECONDS,
+        lambda: f"{vm.name}: {vm.plugged() / GIB:.1f} GiB plugged, {size} requested",
+    )
+    lines = vm.sh(f"cat {FILE}", 120).splitlines()
+    return [int(line.split()[1]) for line in lines]
+
+
+def costs(blocks: list[int]) -> Costs:
+    """At powers of two, and at the end."""
+    there = [2**power for power in range(3, 14) if 2**power < len(blocks) - AROUND]
+    there.append(len(blocks) - AROUND)
+    return {at: round(median(blocks[slice(at - AROUND, at + AROUND)])) for at in there}
+
+
+def measure(quick: bool) -> dict[str, dict[str, Measured]]:
+    """By mode and kernel."""
+    size = QUICK_SIZE if quick else SIZE
+    print(f"Memory blocks, counted in instructions, up to {size} and back:", flush=True)
+    measured: dict[str, dict[str, Measured]] = {}
+    for mode, cmdline in list(MODES.items())[: 1 if quick else None]:
+        measured[mode] = {}
+        for kernel in paths.KERNELS:
+            print(f"  {kernel:8} {mode}", flush=True)
+            measured[mode][kernel] = measure_mode(kernel, cmdline, size)
+    return measured
+
+
+def table(measured: dict[str, dict[str, Measured]]) -> str:
+    """Millions of instructions for a block, and their ratio to the lower bound at the end."""
+    lines = []
+    for mode, kernels in measured.items():
+        for what in ("plug", "unplug"):
+            for kernel, guest in kernels.items():
+                by_blocks: Costs = getattr(guest, what)
+                cells = [f"{count / 1e6:.2f}" for count in by_blocks.values()]
+                last = list(by_blocks.values())[-1] / guest.lower_bound
+                lines.append(f"| {what}, {mode}, {kernel} | {' | '.join(cells)} | {last:.1f} |")
+                head = [f"{at}" for at in by_blocks]
+    head = ["million instructions a block, at", *head, "over the lower bound"]
+    return "\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *lines])
+
+
+def plot(measured: dict[str, dict[str, Measured]], file: Any) -> None:
+    figure = Figure(figsize=(10, 4.5))
+    for what, axes in zip(("plug", "unplug"), figure.subplots(1, 2)):
+        for kernel, colour in (("base", "tab:red"), ("patched", "tab:green")):
+            for (mode, kernels), style in zip(measured.items(), ("-o", "--s", ":^", "-.x")):
+                by_blocks: Costs = getattr(kernels[kernel], what)
+                per_block = [count / 1e6 for count in by_blocks.values()]
+                axes.plot(list(by_blocks), per_block, style, color=colour, markersize=4,
+                          label=f"{kernel}, {mode}")
+        bound = next(iter(measured.values()))["patched"].lower_bound / 1e6
+        axes.axhline(bound, color="black", linewidth=1, label="initializing its memory map alone")
+        axes.set_xlabel("memory blocks that are there, of 128 MiB")
+        axes.set_ylabel(f"million instructions to {what} one")
+        axes.set_ylim(bottom=0)
+        axes.grid(True, alpha=0.3)
+        axes.legend(fontsize=6)
+    figure.suptitle("What a memory block costs: flat is constant")
+    figure.tight_layout()
+    figure.savefig(file, dpi=100)

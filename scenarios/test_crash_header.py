@@ -1,0 +1,164 @@
+"""The header that a crash kernel is given lists the System RAM of /proc/iomem, whatever was plugged,
+unplugged, taken online or offline, or failed to be."""
+
+import errno
+from typing import Callable
+
+import pytest
+
+from conftest import Boot
+from vmtest import canary, dump, failures
+from vmtest.elf import PAGE
+from vmtest.initramfs import VIRTIO_MEM
+from vmtest.units import GIB, MIB
+from vmtest.vm import MEMORY, VM
+
+CRASH = "crashkernel=192M"
+MOVABLE = f"{CRASH} memhp_default_state=online_movable"
+HOSTED = f"{MOVABLE} memory_hotplug.memmap_on_memory=force"
+BBM = "force_bbm=1"
+
+
+def check(vm: VM, what: str) -> None:
+    """Between what the kernel has told the crash kernel, and what is there."""
+    listed, there = dump.listed(vm.crash_header()), dump.expected(vm.iomem())
+    assert listed == there, f"{what}: the header is wrong"
+
+
+def set_state(vm: VM, start: int, state: str, count: int = 1) -> None:
+    for number in range(count):
+        vm.sh(f"echo {state} >{MEMORY}/memory{start // vm.block_size + number}/state")
+
+
+@pytest.mark.base(fails="added, offline: the header is wrong")
+def test_a_dimm_comes_and_goes(boot: Boot) -> None:
+    vm = boot(cmdline=CRASH)
+    vm.load_crash_kernel()
+    check(vm, "loaded")
+    vm.add_dimm("dimm0", "256M")
+    check(vm, "added, offline")
+    start = vm.dimms()["dimm0"]
+    set_state(vm, start, "online_movable", 2)
+    check(vm, "online")
+    set_state(vm, start, "offline")
+    check(vm, "half of it offline")
+    vm.remove_dimm("dimm0", "256M")
+    check(vm, "removed")
+
+
+@pytest.mark.base(fails="removed: the header is wrong")
+def test_a_dimm_is_removed(boot: Boot) -> None:
+    vm = boot(cmdline=MOVABLE)
+    vm.load_crash_kernel()
+    vm.add_dimm("dimm0", "256M")
+    check(vm, "added")
+    vm.remove_dimm("dimm0", "256M")
+    check(vm, "removed")
+
+
+@pytest.mark.base(fails="512M: the header is wrong")
+@pytest.mark.parametrize("mode", ["", BBM])
+@pytest.mark.parametrize("cmdline", [MOVABLE, HOSTED])
+def test_virtio_mem_grows_and_shrinks(boot: Boot, cmdline: str, mode: str) -> None:
+    vm = boot(vmem=["2G"], cmdline=cmdline)
+    vm.sh(f"rmmod virtio_mem && insmod {VIRTIO_MEM} {mode}")
+    vm.load_crash_kernel()
+    for size in ["1G", "2G", "512M", "1G", "0"]:
+        vm.resize(size)
+        check(vm, size)
+
+
+@pytest.mark.base(fails="every second: the header is wrong")
+def test_every_second_block_is_unplugged(boot: Boot) -> None:
+    vm = boot(vmem=["2G"], cmdline=MOVABLE)
+    vm.load_crash_kernel()
+    vm.resize("2G")
+    start = vm.iomem().one("virtio0").start
+    for number in range(0, 16, 2):
+        set_state(vm, start + number * vm.block_size, "offline")
+    vm.resize("1G")
+    check(vm, "every second")
+    vm.resize("2G")
+    check(vm, "all")
+
+
+@pytest.mark.base("same")
+def test_what_fails_changes_nothing(boot: Boot) -> None:
+    vm = boot(cmdline=MOVABLE)
+    failures.load_injectors(vm)
+    vm.load_crash_kernel()
+    vm.add_dimm("dimm0", "256M")
+    before = vm.crash_header()
+    with failures.vetoed(vm, "MEM_GOING_OFFLINE", errno.EBUSY):
+        block = f"{MEMORY}/memory{vm.dimms()['dimm0'] // vm.block_size}"
+        assert vm.run(f"echo offline >{block}/state").status
+    assert vm.crash_header() == before
+    check(vm, "vetoed")
+
+
+LOAD_AND_UNLOAD = """
+while [ ! -e stop ]; do
+    kexec -s -p /boot/bzImage --initrd=/boot/capture.cpio.gz --append=console=ttyS0
+    kexec -s -p -u
+done >/dev/null 2>&1 &
+"""
+
+
+@pytest.mark.base(fails="the header is wrong")
+def test_crash_kernels_come_and_go_while_memory_does(boot: Boot) -> None:
+    """Memory that changes while a crash kernel is loaded is in neither's hands."""
+    vm = boot(vmem=["1G"], cmdline=MOVABLE)
+    for turn in range(12):
+        vm.sh(f"rm -f stop loaded; {LOAD_AND_UNLOAD}")
+        for size in ["1G", "128M", "640M", "256M"]:
+            vm.resize(size)
+        # The next one that is loaded stays, and memory changes once more at the same time.
+        vm.sh("touch stop; while pidof kexec; do usleep 10000; done")
+        vm.request(["1G", "0"][turn % 2])
+        vm.load_crash_kernel()
+        vm.resize(["1G", "0"][turn % 2])
+        check(vm, f"turn {turn}")
+
+
+def unplug_dimm(vm: VM) -> None:
+    vm.add_dimm("dimm0", "256M")
+    vm.add_dimm("dimm1", "256M")
+    vm.remove_dimm("dimm0", "256M")
+
+
+def shrink(vm: VM) -> None:
+    vm.resize("2G")
+    vm.resize("900M")  # what is left of the last block is 4 MiB
+
+
+def checkerboard(vm: VM) -> None:
+    vm.resize("2G")
+    start = vm.iomem().one("virtio0").start
+    for number in range(1, 16, 2):
+        set_state(vm, start + number * vm.block_size, "offline")
+    vm.resize("1G")
+
+
+@pytest.mark.base(fails="what is not there is in the dump")
+@pytest.mark.complains("Kernel panic - not syncing: NMI")
+@pytest.mark.parametrize("cmdline", [MOVABLE, HOSTED])
+@pytest.mark.parametrize("change", [unplug_dimm, shrink, checkerboard])
+def test_a_dump_holds_what_is_plugged(
+    boot: Boot, change: Callable[[VM], None], cmdline: str
+) -> None:
+    vm = boot(vmem=["2G"], cmdline=cmdline)
+    vm.load_crash_kernel()
+    change(vm)
+    pages = [address for address in canary.fill(vm, 128) if address >= 4 * GIB]
+    assert len(pages) > 64 * MIB // PAGE  # most are in memory that was plugged
+    there = dump.expected(vm.iomem())
+    vm.crash()
+
+    vm.sh(f"insmod {VIRTIO_MEM}")
+    assert dump.listed(vm.vmcore_loads()) == there, "what is not there is in the dump"
+    # Some from all over, and the first and last of each piece.
+    chosen = sorted({*pages[:: len(pages) // 200], *dump.borders(pages)})
+    found = vm.vmcore_pieces(chosen)
+    for address in chosen:
+        page, found = found[:PAGE], found[PAGE:]
+        assert canary.alive(page, address), f"{address:x}"

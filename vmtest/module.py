@@ -1,0 +1,44 @@
+"""Kernel modules of our own, built for the guest's kernel outside of its sources."""
+
+import base64
+import subprocess
+from pathlib import Path
+from typing import Iterable
+
+from vmtest import paths
+from vmtest.errors import Failure
+from vmtest.vm import VM
+
+BUILD = (
+    '. tools/lib.sh && . tools/kmake.sh && lock "module-$4" && rm -rf "$3" && mkdir -p "$3"'
+    ' && cp "$2"/* "$3" && kmake "$0" "$1" M="$3" modules'
+)
+
+
+def built(kernel: str, directory: str) -> Path:
+    """The module whose source is in a directory of this repository."""
+    name = Path(directory).name
+    into = paths.BUILD / "modules" / kernel / name
+    places = [paths.source(kernel), paths.BUILD / "obj" / kernel, directory, into]
+    command = ["bash", "-c", BUILD, *map(str, places), f"{kernel}-{name}"]
+    make = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
+    if make.returncode:
+        raise Failure(f"{directory} does not build for {kernel}:\n{make.stdout}{make.stderr}")
+    return into / f"{name}.ko"
+
+
+def bring(vm: VM, directory: str) -> str:
+    """Puts a module into a guest; the file there."""
+    module = built(vm.machine.kernel, directory)
+    file = f"/run/{module.name}"
+    vm.sh(f"echo {base64.b64encode(module.read_bytes()).decode()} | base64 -d >{file}")
+    return file
+
+
+def insmod(file: str, symbols: Iterable[str], parameters: str = "") -> str:
+    """The command that loads a module and passes it the addresses of functions that the kernel
+    does not export, as parameters of their names."""
+    found = "".join(
+        f"set -- $(grep -w '{name}$' /proc/kallsyms); a=\"$a {name}=0x$1\"; " for name in symbols
+    )
+    return f"a=; {found}insmod {file} {parameters} $a"
