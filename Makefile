@@ -36,7 +36,7 @@ test: build ## everything: unit tests, checks, scenarios and KUnit in guests
 test-debug: setup ## scenarios on a kernel with KASAN and lockdep, and on one with pageblocks of 4 MiB
 	@tools/build debug
 	@tools/build large
-	@$(PYTHON) -m pytest scenarios --kernel debug
+	@$(PYTHON) -m pytest scenarios -k 'not dump' --kernel debug
 	@$(PYTHON) -m pytest scenarios/test_*_failures.py scenarios/test_*_random.py scenarios/test_zone_*.py --kernel large
 
 kunit: build ## run the KUnit suites in a patched guest

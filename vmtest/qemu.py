@@ -9,7 +9,7 @@ from typing import Sequence
 
 from vmtest import initramfs, paths
 from vmtest.errors import Failure
-from vmtest.units import GIB, parse_size
+from vmtest.units import GIB, format_size, parse_size
 
 PROGRAM = "qemu-system-x86_64"
 OLDEST = (7, 2)
@@ -46,7 +46,7 @@ class Machine:
         if self.kernel != paths.DEBUG:
             return self.memory
         most = parse_size(self.memory) + sum(map(parse_size, self.vmem)) + DIMMS
-        return str(parse_size(self.memory) + most // 8 // GIB * GIB + GIB)
+        return format_size(parse_size(self.memory) + most // 8 // GIB * GIB + GIB)
 
     def command(self) -> list[str]:
         require()
