@@ -163,3 +163,36 @@ def test_a_dump_holds_what_is_plugged(
     for address in chosen:
         page, found = found[:PAGE], found[PAGE:]
         assert canary.alive(page, address), f"{address:x}"
+
+
+def asked(boot: Boot, kernel: str, change: Callable[[VM], None]) -> tuple[int, int]:
+    """Device blocks that are read from the dump, and requests that takes."""
+    vm = boot(vmem=["2G"], cmdline=MOVABLE, kernel=kernel, trace=True)
+    vm.load_crash_kernel()
+    change(vm)
+    device = vm.iomem().one("virtio0")
+    vm.crash()
+    vm.sh(f"insmod {VIRTIO_MEM}")
+    before = len(vm.requests())
+    loads = [load for load in vm.vmcore_loads() if device.start <= load.start <= device.end]
+    size = sum(load.end + 1 - load.start for load in loads)
+    for load in loads:
+        count = (load.end + 1 - load.start) // MIB
+        vm.sh(
+            f"dd if=/proc/vmcore of=/dev/null iflag=skip_bytes skip={load.offset} bs=1M count={count}"
+        )
+    requests = [line for line in vm.requests()[before:] if "state_request" in line]
+    return size // (2 * MIB), len(requests)
+
+
+@pytest.mark.base("compared")
+@pytest.mark.complains("Kernel panic - not syncing: NMI")
+@pytest.mark.parametrize("change", [shrink, checkerboard])
+def test_the_device_is_asked_about_more_than_one_block_at_a_time(
+    boot: Boot, change: Callable[[VM], None]
+) -> None:
+    blocks, requests = asked(boot, "base", change)
+    assert requests == blocks
+    blocks, requests = asked(boot, "patched", change)
+    # One for each piece, and some to find out how large they are.
+    assert 0 < requests <= blocks // 64 + 12
