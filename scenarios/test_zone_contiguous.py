@@ -73,7 +73,7 @@ def test_what_grows_without_a_gap_is_contiguous(boot: Boot) -> None:
     vm = boot(vmem=["1G"], cmdline=f"{HOSTED} memhp_default_state=online_movable")
     watch(vm)
     check(vm, "at boot")
-    for size in ["128M", "1G", "512M", "2M", "0", "258M"]:
+    for size in ["128M", "1G", "512M", "4M", "0", "260M"]:
         vm.resize(size)
         check(vm, size)
         assert contiguous(vm).get("0/Movable", False) == (size != "0")
