@@ -199,4 +199,4 @@ def test_the_device_is_asked_about_more_than_one_block_at_a_time(
     assert requests == blocks
     blocks, requests = asked(boot, "patched", change)
     # One for each piece, and some to find out how large they are.
-    assert 0 < requests <= blocks // 64 + 12
+    assert 0 < requests <= blocks // 8
