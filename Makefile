@@ -3,9 +3,11 @@
 include base.mk
 
 PYTHON := /usr/bin/python3
-KERNELS := base patched
+# Two tests at a time: booting a guest, and much of what it does then, takes one CPU.
+BESIDE := -n 2 --dist loadgroup
 
-.PHONY: help setup base tree refresh build demo test test-debug kunit e2e shell bench mutants check clean distclean
+.PHONY: help setup base tree refresh build deb debian xen hyperv demo test test-all test-debug kunit e2e shell bench \
+	bisect rebase submit mutants check clean distclean
 
 help: ## print this list
 	@echo "The series is for $(BASE_PACKAGE) $(BASE_VERSION). Start with: make demo"
@@ -27,29 +29,60 @@ build: setup ## build the base and the patched guest kernel (build/obj)
 	@tools/build base
 	@tools/build patched
 
+deb: ## build the patched kernel as a package for Debian guests (build/deb)
+	@tools/setup deb
+	@tools/deb
+
+debian: deb ## make a Debian guest with that package, for its scenarios (build/debian)
+	@tools/setup debian
+	@tools/debian
+
+hyperv: setup ## fetch what the Hyper-V scenarios run on, a QEMU and a kernel with KVM (build/hyperv)
+	@tools/hyperv
+
+xen: build ## fetch Xen and build what its scenarios need besides
+	@tools/xen
+	@tools/build base-ballooned
+	@tools/build patched-ballooned
+
 demo: build ## plug and unplug memory in a base and a patched guest, side by side
 	@$(PYTHON) -m vmtest demo
 
-test: build ## everything: unit tests, checks, scenarios and KUnit in guests
-	@$(PYTHON) -m pytest tests checks scenarios
+test: build xen hyperv ## unit tests, checks, KUnit in guests, and all scenarios but those of a Debian guest
+	@$(PYTHON) -m pytest tests checks scenarios -m 'not long' $(BESIDE)
+
+test-all: build xen hyperv debian ## the same with those of a Debian guest, whose package takes a while to build
+	@$(PYTHON) -m pytest tests checks scenarios $(BESIDE)
 
 test-debug: setup ## scenarios on a kernel with KASAN and lockdep, and on one with pageblocks of 4 MiB
 	@tools/build debug
 	@tools/build large
-	@$(PYTHON) -m pytest scenarios -k 'not dump' --kernel debug
+	@$(PYTHON) -m pytest scenarios -k 'not dump and not xen and not hyperv and not offlining' --kernel debug
 	@$(PYTHON) -m pytest scenarios/test_*_failures.py scenarios/test_*_random.py scenarios/test_zone_*.py --kernel large
 
 kunit: build ## run the KUnit suites in a patched guest
 	@$(PYTHON) -m vmtest kunit
 
-e2e: build ## run the scenarios on base and patched; S=<word> those with it in their name
+e2e: build $(if $(S),$(foreach name,xen hyperv debian,$(findstring $(name),$(S))),xen hyperv debian) ## run the scenarios on base and patched; S=<word> those with it in their name
 	@$(PYTHON) -m pytest scenarios -k '$(S)'
 
 shell: build ## an interactive patched guest with a virtio-mem device
 	@$(PYTHON) -m vmtest shell
 
-bench: build ## measure base against patched, in half an hour; QUICK=1 less, in a few minutes
+bench: setup ## measure base against patched, in half an hour; QUICK=1 less, in a few minutes
+	@tools/build bench-base
+	@tools/build bench-patched
+	@$(if $(QUICK),,tools/xen)
 	@bench/run $(if $(QUICK),quick)
+
+bisect: setup ## build and boot the kernel after each patch, with KUnit; goes on where it stopped; TOPIC=<one> of them
+	@tools/bisect $(TOPIC)
+
+rebase: setup ## try the series on another kernel, BASE_SRC=<tree or tarball>, patch by patch
+	@tools/rebase
+
+submit: setup ## write the mails that would be sent, and say what they lack; TOPIC=<one> of them
+	@tools/submit $(TOPIC)
 
 mutants: build ## plant bugs in the patched kernel and show which tests find them
 	@$(PYTHON) -m checks.mutants

@@ -4,6 +4,7 @@
     @pytest.mark.base(fails="text")              on the base an assertion fails, with that text
     @pytest.mark.base(..., complains="pattern")  and a line like that has to come on its console
     @pytest.mark.base("compared")                the scenario runs once, boots both and compares
+    @pytest.mark.base("absent")                  it runs once: it is about what only the series has
 
 A base that stops failing, or fails in another way, fails the scenario.
 """
@@ -14,9 +15,13 @@ from typing import Any, Iterator, Protocol, Sequence
 
 import pytest
 
+from vmtest.debian import Computer, Debian
+from vmtest.hyperv import HyperV
+from vmtest.libvirt import UnderLibvirt
 from vmtest.paths import DEBUG, KERNELS, LARGE
 from vmtest.qemu import Machine
 from vmtest.vm import VM
+from vmtest.xen import Dom0, Host
 
 
 class Boot(Protocol):
@@ -26,6 +31,35 @@ class Boot(Protocol):
         """Takes what a Machine is made of; `kernel` where the scenario compares."""
 
 
+class BootHyperV(Protocol):
+    """Boots a guest under Hyper-V's protocol that lives as long as the test."""
+
+    def __call__(self, most: str = "2G", **more: Any) -> HyperV:
+        """Takes what can be added, and what a Machine is made of; `kernel` where the scenario
+        compares, and `doomed` if it is asked for what kernels may complain about."""
+
+
+class BootDebian(Protocol):
+    """Boots a Debian guest, with the kernel package installed, that lives as long as the test."""
+
+    def __call__(self, vmem: Sequence[str] = (), **more: Any) -> Debian:
+        """Takes what a Computer is made of."""
+
+
+class BootLibvirt(Protocol):
+    """The same, with libvirt to run it."""
+
+    def __call__(self, vmem: Sequence[str] = (), **more: Any) -> UnderLibvirt:
+        """Takes what a Computer is made of, one virtio-mem device among it."""
+
+
+class BootDom0(Protocol):
+    """Boots a dom0 under Xen that lives as long as the test."""
+
+    def __call__(self, dom0: str = ..., **more: Any) -> Dom0:
+        """Takes what a Host is made of; `kernel` for one that is built differently."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kernel", choices=[*KERNELS, DEBUG, LARGE], help="on this kernel only")
 
@@ -33,17 +67,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "base(same | fails=text): what the unpatched kernel does")
     config.addinivalue_line("markers", "complains(pattern): a console line that has to come")
+    config.addinivalue_line("markers", "may_complain(pattern): one that comes by chance, on the base too")
+    config.addinivalue_line("markers", "long: needs what takes long to make, and is left to `make test-all`")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker("base")
     stated = mark and (mark.args, [name for name in mark.kwargs if name != "complains"])
-    if stated not in [(("same",), []), (("compared",), []), ((), ["fails"])]:
+    once = {"compared": "both", "absent": "patched"}
+    if stated not in [*(((word,), []) for word in ["same", *once]), ((), ["fails"])]:
         name = metafunc.function.__name__
         pytest.fail(f"{name}: @pytest.mark.base has to say what the base does")
     only = metafunc.config.getoption("--kernel")
-    if stated == (("compared",), []):
-        metafunc.parametrize("kernel", [] if only else ["both"])
+    if mark and mark.args and mark.args[0] in once:
+        metafunc.parametrize("kernel", [] if only else [once[mark.args[0]]])
     else:
         metafunc.parametrize("kernel", [only] if only else KERNELS)
 
@@ -63,22 +100,95 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
         outcome.force_result(True)
 
 
+class Guests:
+    """The guests of a test, which end with it, and must not have complained."""
+
+    def __init__(self, kernel: str, request: pytest.FixtureRequest) -> None:
+        self.kernel = kernel
+        self._name = re.sub(r"\W+", "-", f"{request.path.stem}-{request.node.name}").strip("-")
+        self._expected = [mark.args[0] for mark in request.node.iter_markers("complains")]
+        self._tolerated = [mark.args[0] for mark in request.node.iter_markers("may_complain")]
+        base = request.node.get_closest_marker("base")
+        if kernel == "base" and "complains" in base.kwargs:
+            self._expected.append(base.kwargs["complains"])
+        self._stack = contextlib.ExitStack()
+        self._booted: list[VM] = []
+        self._count = 0
+
+    def name(self) -> str:
+        self._count += 1
+        return f"{self._name}-{self._count - 1}"
+
+    def add(self, vm: VM, doomed: bool = False) -> None:
+        self._stack.enter_context(vm)
+        if not doomed:
+            self._booted.append(vm)
+
+    def end(self) -> None:
+        with self._stack:
+            for vm in self._booted:
+                complaints = [
+                    line for line in vm.complaints(self._expected)
+                    if not any(re.search(pattern, line) for pattern in self._tolerated)
+                ]
+                assert not complaints, f"{vm.name}: the kernel complains:\n" + "\n".join(complaints)
+
+
 @pytest.fixture
-def boot(kernel: str, request: pytest.FixtureRequest) -> Iterator[Boot]:
-    name = re.sub(r"\W+", "-", request.node.name).strip("-")
-    expected = [mark.args[0] for mark in request.node.iter_markers("complains")]
-    base = request.node.get_closest_marker("base")
-    if kernel == "base" and "complains" in base.kwargs:
-        expected.append(base.kwargs["complains"])
-    with contextlib.ExitStack() as guests:
-        booted: list[VM] = []
+def guests(kernel: str, request: pytest.FixtureRequest) -> Iterator[Guests]:
+    guests = Guests(kernel, request)
+    yield guests
+    guests.end()
 
-        def boot_one(vmem: Sequence[str] = (), **more: Any) -> VM:
-            machine = Machine(more.pop("kernel", kernel), vmem, **more)
-            booted.append(guests.enter_context(VM(f"{name}-{len(booted)}", machine)))
-            return booted[-1]
 
-        yield boot_one
-        for vm in booted:
-            complaints = vm.complaints(expected)
-            assert not complaints, f"{vm.name}: the kernel complains:\n" + "\n".join(complaints)
+@pytest.fixture
+def boot(guests: Guests) -> Boot:
+    def boot_one(vmem: Sequence[str] = (), **more: Any) -> VM:
+        machine = Machine(more.pop("kernel", guests.kernel), vmem, **more)
+        vm = VM(guests.name(), machine)
+        guests.add(vm)
+        return vm
+
+    return boot_one
+
+
+@pytest.fixture
+def boot_hyperv(guests: Guests) -> BootHyperV:
+    def boot_one(most: str = "2G", **more: Any) -> HyperV:
+        doomed = more.pop("doomed", False)
+        machine = Machine(more.pop("kernel", guests.kernel), **more)
+        vm = HyperV(guests.name(), machine, most)
+        guests.add(vm, doomed)
+        return vm
+
+    return boot_one
+
+
+@pytest.fixture
+def boot_debian(guests: Guests) -> BootDebian:
+    def boot_one(vmem: Sequence[str] = (), **more: Any) -> Debian:
+        vm = Debian(guests.name(), Computer(vmem=vmem, **more))
+        guests.add(vm)
+        return vm
+
+    return boot_one
+
+
+@pytest.fixture
+def boot_libvirt(guests: Guests) -> BootLibvirt:
+    def boot_one(vmem: Sequence[str] = (), **more: Any) -> UnderLibvirt:
+        vm = UnderLibvirt(guests.name(), Computer(vmem=vmem, **more))
+        guests.add(vm)
+        return vm
+
+    return boot_one
+
+
+@pytest.fixture
+def boot_dom0(guests: Guests) -> BootDom0:
+    def boot_one(dom0: str = Host.dom0, **more: Any) -> Dom0:
+        vm = Dom0(guests.name(), Host(more.pop("kernel", guests.kernel), dom0=dom0, **more))
+        guests.add(vm)
+        return vm
+
+    return boot_one

@@ -40,7 +40,7 @@ def test_a_guest_dies_with_its_harness(kernel: str) -> None:
             assert "qemu" in command_line(guest)
         finally:
             harness.kill()
-    wait_until(lambda: command_line(guest) == "", 10, lambda: f"process {guest} still runs")
+    wait_until(lambda: command_line(guest) == "", lambda: f"process {guest} still runs")
 
 
 @pytest.mark.base("same")

@@ -57,6 +57,32 @@ def test_agent_puts_answers_together_from_pieces(connect: Connect) -> None:
     assert agent.run("true", 10) == Result(0, b"")
 
 
+def test_agent_waits_for_the_next_kernel(connect: Connect) -> None:
+    def guest(channel: socket.socket) -> None:
+        channel.sendall(b"ready\n")
+        assert base64.b64decode(channel.recv(4096)) == b"kexec -e"
+        channel.sendall(b"ready\n")
+        channel.recv(4096)
+        channel.sendall(b"0 0\n")
+
+    agent = Agent(connect(guest))
+    agent.wait_ready(10)
+    agent.restart("kexec -e", 10)
+    assert agent.run("true", 10) == Result(0, b"")
+
+
+def test_agent_tells_that_there_is_no_next_kernel(connect: Connect) -> None:
+    def guest(channel: socket.socket) -> None:
+        channel.sendall(b"ready\n")
+        channel.recv(4096)
+        channel.sendall(b"1 0\n")
+
+    agent = Agent(connect(guest))
+    agent.wait_ready(10)
+    with pytest.raises(ConnectionError, match="instead of ready"):
+        agent.restart("kexec -e", 10)
+
+
 def test_agent_gives_up_at_the_deadline_and_stays_so(connect: Connect) -> None:
     def silent_guest(channel: socket.socket) -> None:
         while channel.recv(4096):

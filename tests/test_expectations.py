@@ -22,6 +22,8 @@ def test_story(kernel):
         ('@pytest.mark.base(fails="dump is wrong")', "False", {"passed": 1, "failed": 1}),
         ('@pytest.mark.base(fails="other")', "kernel == 'patched'", {"passed": 1, "failed": 1}),
         ('@pytest.mark.base(fails="divi")', "1 / 0", {"failed": 2}),
+        ('@pytest.mark.base("compared")', "kernel == 'both'", {"passed": 1}),
+        ('@pytest.mark.base("absent")', "kernel == 'patched'", {"passed": 1}),
     ],
 )
 def test_base_does_what_it_is_said_to_do(

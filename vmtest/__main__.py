@@ -1,11 +1,12 @@
-"""python3 -m vmtest demo | kunit | shell | resize | initramfs"""
+"""python3 -m vmtest demo | kunit | shell | resize | initramfs | debian"""
 
 import argparse
 import sys
+from pathlib import Path
 
-from vmtest import demo, initramfs, kunit, shell
+from vmtest import debian, demo, initramfs, kunit, shell
 from vmtest.errors import Failure
-from vmtest.paths import KERNELS
+from vmtest.paths import BISECT, KERNELS
 
 
 def arguments() -> argparse.Namespace:
@@ -18,9 +19,11 @@ def arguments() -> argparse.Namespace:
         ("initramfs", "build a guest's initramfs and print where it is"),
     ]:
         command = commands.add_parser(name, help=text)
-        command.add_argument("kernel", nargs="?", choices=KERNELS, default="patched")
+        command.add_argument("kernel", nargs="?", choices=[*KERNELS, BISECT], default="patched")
     resize = commands.add_parser("resize", help="resize the memory of the guest of `shell`")
     resize.add_argument("size", help="such as 512M or 2G")
+    install = commands.add_parser("debian", help="install a kernel package in the guest of `make debian`")
+    install.add_argument("package", type=Path)
     return parser.parse_args()
 
 
@@ -34,6 +37,8 @@ def main() -> int:
         shell.main(asked.kernel)
     elif asked.command == "resize":
         shell.resize(asked.size)
+    elif asked.command == "debian":
+        debian.install(asked.package)
     else:
         print(initramfs.image(asked.kernel))
     return 0

@@ -1,4 +1,4 @@
-"""The host's end of the guest channel; guest/init is the other end and describes the format.
+"""The host's end of the guest channel; guest/agent is the other end and describes the format.
 
 TimeoutError: the guest is too late. ConnectionError: it is gone.
 """
@@ -35,8 +35,20 @@ class Agent:
             raise ConnectionError(f"the guest's agent said {line!r} instead of ready")
         self._busy = ""
 
+    def restart(self, script: str, seconds: float) -> None:
+        """Runs a script that ends with another kernel running, until the init of that has started."""
+        self._send(script, seconds)
+        self.wait_ready(seconds)
+
     def run(self, script: str, seconds: float) -> Result:
         """Runs a shell script in the guest. Past the deadline the channel is of no more use."""
+        self._send(script, seconds)
+        status, size = self._line().split()
+        result = Result(int(status), self._bytes(int(size)))
+        self._busy = ""
+        return result
+
+    def _send(self, script: str, seconds: float) -> None:
         if self._busy:
             raise TimeoutError(f"the guest is still at it: {self._busy}")
         self._busy = script
@@ -48,10 +60,6 @@ class Agent:
             raise TimeoutError(f"the guest does not take commands any more: {script}") from None
         except OSError as error:
             raise ConnectionError("QEMU closed the guest channel") from error
-        status, size = self._line().split()
-        result = Result(int(status), self._bytes(int(size)))
-        self._busy = ""
-        return result
 
     def _line(self) -> bytes:
         while b"\n" not in self._received:

@@ -1,8 +1,8 @@
 """Failures on purpose: allocations in the guest, memory notifiers that veto, a device that refuses."""
 
 import contextlib
-import os
 import socket
+from pathlib import Path
 from typing import Iterator
 
 from vmtest.units import parse_size
@@ -75,15 +75,16 @@ def refusing(vm: VM) -> Iterator[None]:
         return str(vm.qemu("query-migrate").get("status"))
 
     with socket.socket(socket.AF_UNIX) as nobody, contextlib.chdir(vm.directory):
+        Path(NOBODY).unlink(missing_ok=True)
         nobody.bind(NOBODY)
         nobody.listen()
         # Nobody reads what is sent there, so that the migration does not get anywhere.
         vm.qemu("migrate", uri=f"unix:{NOBODY}")
-        wait_until(lambda: status() == "active", 30, lambda: f"migration is {status()}")
-        os.unlink(NOBODY)
+        wait_until(lambda: status() == "active", lambda: f"migration is {status()}")
+        Path(NOBODY).unlink()
         yield
         vm.qemu("migrate_cancel")
-        wait_until(lambda: status() == "cancelled", 30, lambda: f"migration is {status()}")
+        wait_until(lambda: status() == "cancelled", lambda: f"migration is {status()}")
 
 
 def poke(vm: VM, size: str) -> None:

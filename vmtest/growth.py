@@ -33,6 +33,7 @@ class Step:
 class Growth:
     kernel: str
     steps: list[Step] = field(default_factory=list)
+    down: float = 0  # seconds to take all back
     end: str = ""  # what became of the guest
     host: int = 0  # the most memory of the host it took, in bytes
 
@@ -49,7 +50,9 @@ def grow(kernel: str, memory: str, sizes: list[str]) -> Growth:
                 seconds = time.monotonic() - started
                 print(f"  {kernel:8} {size:>5} plugged ({seconds:.1f} s)", flush=True)
                 lines = [str(ram) for ram in vm.iomem().under("virtio0")]
-                if size != "0":
+                if size == "0":
+                    growth.down = seconds
+                else:
                     taken = free - vm.boot_memory_free()
                     growth.steps.append(Step(size, seconds, taken, lines))
                     growth.host = peak(vm.pid)

@@ -5,7 +5,7 @@ import fcntl
 import socket
 import subprocess
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Self, TextIO
+from typing import Any, Iterable, Iterator, Self, Sequence, TextIO
 
 from vmtest import console, paths
 from vmtest.agent import Agent, Result
@@ -13,8 +13,9 @@ from vmtest.errors import Failure
 from vmtest.qemu import Machine
 from vmtest.qmp import Qmp
 
-BOOT_SECONDS = 120.0
-RUN_SECONDS = 60.0
+# On a busy machine; an idle one needs 4 s to boot.
+BOOT_SECONDS = 400.0
+RUN_SECONDS = 120.0
 
 
 def claim(name: str) -> tuple[Path, TextIO]:
@@ -33,9 +34,13 @@ def claim(name: str) -> tuple[Path, TextIO]:
 class Guest:
     """A running guest. Its files are in build/vm/<name>; leaving the `with` block ends it."""
 
-    def __init__(self, name: str, machine: Machine) -> None:
+    boot_seconds = BOOT_SECONDS
+
+    def __init__(self, name: str, machine: Machine, ports: Sequence[str] = ()) -> None:
+        """`ports` are further virtio ports of the guest, behind the one of its agent."""
         self.name = name
         self.machine = machine
+        self._channels = ["agent", *ports]
         self._stack = contextlib.ExitStack()
         try:
             self.start()
@@ -54,13 +59,15 @@ class Guest:
         self.directory, lock = claim(self.name)
         self._stack.enter_context(lock)
         self._console = self.directory / "console.log"
+        self.prepare()
         # Connected sockets that QEMU inherits: no names, nothing left behind, no other client.
-        qmp, qmp_end = self._pair()
-        agent, agent_end = self._pair()
+        pairs = {name: self._pair() for name in ["qmp", *self._channels]}
         command += ["-serial", f"file:{self._console.name}"]
-        command += ["-chardev", f"socket,id=qmp,fd={qmp_end.fileno()}", "-mon", "qmp,mode=control"]
-        command += ["-chardev", f"socket,id=agent,fd={agent_end.fileno()}"]
-        command += ["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent"]
+        for name, (_, end) in pairs.items():
+            command += ["-chardev", f"socket,id={name},fd={end.fileno()}"]
+        command += ["-mon", "qmp,mode=control", "-device", self.machine.channel]
+        for name in self._channels:
+            command += ["-device", f"virtserialport,chardev={name}"]
         self._console.write_bytes(b"")
         with open(self.directory / "qemu.log", "wb") as log:
             self._process = subprocess.Popen(
@@ -69,11 +76,19 @@ class Guest:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=(qmp_end.fileno(), agent_end.fileno()),
+                pass_fds=[end.fileno() for _, end in pairs.values()],
             )
         self._stack.callback(self._kill)
-        qmp_end.close()
-        agent_end.close()
+        for _, end in pairs.values():
+            end.close()
+        self.sockets = {name: ours for name, (ours, _) in pairs.items()}
+        self.connect(self.sockets["qmp"], self.sockets["agent"])
+
+    def prepare(self) -> None:
+        """What has to be in its directory before QEMU starts."""
+
+    def connect(self, qmp: socket.socket, agent: socket.socket) -> None:
+        """Until QEMU and then the guest answer."""
         with self._explained("does not start"):
             self._qmp = Qmp(qmp)
         self._agent = Agent(agent)
@@ -82,7 +97,7 @@ class Guest:
     def wait_booted(self) -> None:
         """Until the guest answers; once more after a crash, when the capture kernel does."""
         with self._explained("does not boot"):
-            self._agent.wait_ready(BOOT_SECONDS)
+            self._agent.wait_ready(self.boot_seconds)
 
     def _pair(self) -> tuple[socket.socket, socket.socket]:
         ours, qemus = socket.socketpair()
@@ -107,8 +122,7 @@ class Guest:
         try:
             yield
         except (ConnectionError, TimeoutError) as error:
-            qemu = (self.directory / "qemu.log").read_text(errors="replace")
-            last = console.last_words(qemu + self.console())
+            last = console.last_words(self.log())
             raise Failure(f"guest {self.name} {what}: {error}\n{last}") from None
 
     @property
@@ -132,6 +146,10 @@ class Guest:
         if result.status != 0:
             raise Failure(f"in guest {self.name}: {script}: status {result.status}: {result.text}")
         return result.text.rstrip("\n")
+
+    def log(self) -> str:
+        """What is of use to find out what a guest died of."""
+        return (self.directory / "qemu.log").read_text(errors="replace") + self.console()
 
     def console(self) -> str:
         return self._console.read_text(errors="replace")

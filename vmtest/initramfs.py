@@ -20,75 +20,82 @@ VIRTIO_MEM = "/lib/modules/virtio_mem.ko"
 INJECTORS = ("lib/notifier-error-inject.ko", "lib/memory-notifier-error-inject.ko")
 CRASH_KERNEL = "/boot/bzImage"
 CAPTURE_IMAGE = "/boot/capture.cpio.gz"
+KEXEC_HOTPLUG = "/lib/kexec_hotplug.so"
 
 
 def image(kernel: str) -> Path:
     """The initramfs of `kernel`, up to date."""
     files = _common_files(kernel)
-    for module in INJECTORS:
+    for module in INJECTORS if paths.finds_mistakes(kernel) else ():
         files[f"/lib/modules/{Path(module).name}"] = paths.built(kernel, module)
     files[CRASH_KERNEL] = paths.bzimage(kernel)
-    files[CAPTURE_IMAGE] = _archive(kernel, f"{kernel}-capture", _common_files(kernel))
-    kexec = _tool("kexec")
+    files[CAPTURE_IMAGE] = small_image(kernel)
+    kexec = tool("kexec")
     files["/bin/kexec"] = kexec
-    for library in _libraries(kexec):
-        files[str(library)] = library
-    return _archive(kernel, kernel, files)
+    files |= libraries(kexec)
+    files[KEXEC_HOTPLUG] = _compiled("kexec_hotplug", "-shared", "-fPIC")
+    return archive(kernel, kernel, files)
+
+
+def small_image(kernel: str) -> Path:
+    """Without what a crash dump takes."""
+    return archive(kernel, f"{kernel}-capture", _common_files(kernel))
 
 
 def _common_files(kernel: str) -> dict[str, Path]:
     """Enough to run the agent, and all that the capture kernel needs."""
     return {
         "/init": paths.ROOT / "guest/init",
-        "/bin/busybox": _tool("busybox"),
-        "/bin/canary": _compiled("canary"),
+        "/agent": paths.ROOT / "guest/agent",
+        "/bin/busybox": tool("busybox"),
+        **{f"/bin/{name}": _compiled(name) for name in ("canary", "grants", "xenmem")},
         VIRTIO_MEM: paths.built(kernel, "drivers/virtio/virtio_mem.ko"),
     }
 
 
-def _tool(name: str) -> Path:
+def tool(name: str) -> Path:
     found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
     if found is None:
         raise Failure(f"{name} is not installed on this machine. Run `make setup`.")
     return Path(found)
 
 
-def _compiled(name: str) -> Path:
-    """A program of guest/, linked statically, compiled again when its source changes."""
+def _compiled(name: str, *linked: str) -> Path:
+    """A program of guest/, statically linked if not said otherwise, compiled again when its source changes."""
     source, program = paths.ROOT / f"guest/{name}.c", IMAGES / name
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         IMAGES.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=IMAGES) as scratch:
             compiled = Path(scratch, name)
-            command = ["gcc", "-static", "-O2", "-Wall", "-Werror", "-o", str(compiled), str(source)]
+            command = ["gcc", *(linked or ["-static"]), "-O2", "-Wall", "-Werror", "-o", str(compiled), str(source)]
             subprocess.run(command, check=True)
             compiled.replace(program)
     return program
 
 
-def _libraries(program: Path) -> list[Path]:
+def libraries(program: Path) -> dict[str, Path]:
     """What the dynamic linker loads for `program`, itself included."""
     listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
-    return [Path(path) for path in re.findall(r"(/\S+) \(0x", listed)]
+    return {path: Path(path) for path in re.findall(r"(/\S+) \(0x", listed)}
 
 
-def _archive(kernel: str, name: str, files: dict[str, Path]) -> Path:
-    archive, inputs = IMAGES / f"{name}.cpio.gz", IMAGES / f"{name}.inputs"
+def archive(kernel: str, name: str, files: dict[str, Path], packed: bool = True) -> Path:
+    image, inputs = IMAGES / f"{name}.cpio{'.gz' if packed else ''}", IMAGES / f"{name}.inputs"
     spec = _spec(files)
-    if archive.exists() and inputs.exists() and inputs.read_text() == spec:
-        return archive
+    if image.exists() and inputs.exists() and inputs.read_text() == spec:
+        return image
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=IMAGES) as scratch:
-        listed, packed = Path(scratch, "list"), Path(scratch, "packed")
+        listed, written = Path(scratch, "list"), Path(scratch, "written")
         listed.write_text(spec)
         generator = paths.built(kernel, "usr/gen_init_cpio")
         # A fixed time makes the same inputs give the same bytes.
-        cpio = subprocess.run([generator, "-t", "0", listed], check=True, capture_output=True)
-        packed.write_bytes(gzip.compress(cpio.stdout, compresslevel=6, mtime=0))
+        cpio = subprocess.run([generator, "-t", "0", listed], check=True, capture_output=True).stdout
+        written.write_bytes(gzip.compress(cpio, compresslevel=6, mtime=0) if packed else cpio)
         inputs.unlink(missing_ok=True)
-        packed.replace(archive)
+        written.replace(image)
         listed.replace(inputs)
-    return archive
+    return image
 
 
 def _spec(files: dict[str, Path]) -> str:

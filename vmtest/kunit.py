@@ -15,9 +15,10 @@ CRASH = "crash_exclude_mem_range_tests"
 # These have to be there; others may.
 SUITES = {
     "base": ["resource", CRASH],
-    "patched": ["resource", CRASH, "virtio_mem"],
-    "debug": ["resource", CRASH, "virtio_mem"],
-    "large": ["resource", CRASH, "virtio_mem"],
+    paths.BISECT: ["resource", CRASH],
+    "patched": ["resource", CRASH, "virtio_mem", "hv_balloon"],
+    "debug": ["resource", CRASH, "virtio_mem", "hv_balloon"],
+    "large": ["resource", CRASH, "virtio_mem", "hv_balloon"],
 }
 # KASAN keeps what is freed for a while: nothing can be told from how much is.
 SKIPPED = {"debug": {"resource_test_leak"}}

@@ -1,6 +1,7 @@
 """Kernel modules of our own, built for the guest's kernel outside of its sources."""
 
 import base64
+import fcntl
 import subprocess
 from pathlib import Path
 from typing import Iterable
@@ -10,28 +11,32 @@ from vmtest.errors import Failure
 from vmtest.vm import VM
 
 BUILD = (
-    '. tools/lib.sh && . tools/kmake.sh && lock "module-$4" && rm -rf "$3" && mkdir -p "$3"'
+    '. tools/lib.sh && . tools/kmake.sh && rm -rf "$3" && mkdir "$3"'
     ' && cp "$2"/* "$3" && kmake "$0" "$1" M="$3" modules'
 )
 
 
-def built(kernel: str, directory: str) -> Path:
+def built(kernel: str, directory: str) -> bytes:
     """The module whose source is in a directory of this repository."""
     name = Path(directory).name
     into = paths.BUILD / "modules" / kernel / name
+    into.parent.mkdir(parents=True, exist_ok=True)
     places = [paths.source(kernel), paths.BUILD / "obj" / kernel, directory, into]
-    command = ["bash", "-c", BUILD, *map(str, places), f"{kernel}-{name}"]
-    make = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
-    if make.returncode:
-        raise Failure(f"{directory} does not build for {kernel}:\n{make.stdout}{make.stderr}")
-    return into / f"{name}.ko"
+    with open(into.with_suffix(".lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # for as long as the file is open
+        make = subprocess.run(
+            ["bash", "-c", BUILD, *map(str, places)], cwd=paths.ROOT, capture_output=True, text=True
+        )
+        if make.returncode:
+            raise Failure(f"{directory} does not build for {kernel}:\n{make.stdout}{make.stderr}")
+        return (into / f"{name}.ko").read_bytes()
 
 
 def bring(vm: VM, directory: str) -> str:
     """Puts a module into a guest; the file there."""
-    module = built(vm.machine.kernel, directory)
-    file = f"/run/{module.name}"
-    vm.sh(f"echo {base64.b64encode(module.read_bytes()).decode()} | base64 -d >{file}")
+    file = f"/run/{Path(directory).name}.ko"
+    module = base64.b64encode(built(vm.machine.kernel, directory)).decode()
+    vm.sh(f"echo {module} | base64 -d >{file}")
     return file
 
 

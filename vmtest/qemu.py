@@ -14,6 +14,8 @@ from vmtest.units import GIB, format_size, parse_size
 PROGRAM = "qemu-system-x86_64"
 OLDEST = (7, 2)
 REQUESTS = "requests.log"
+# A kernel panics that looks for timer interrupts while other processes keep QEMU from sending them.
+UNHURRIED = "no_timer_check"
 DIMMS = GIB  # at most, in all scenarios
 
 
@@ -48,11 +50,25 @@ class Machine:
         most = parse_size(self.memory) + sum(map(parse_size, self.vmem)) + DIMMS
         return format_size(parse_size(self.memory) + most // 8 // GIB * GIB + GIB)
 
-    def command(self) -> list[str]:
-        require()
+    @property
+    def cpus(self) -> int:
+        return 2
+
+    @property
+    def channel(self) -> str:
+        """The device that the guest's agent is behind."""
+        return "virtio-serial-pci"
+
+    def boot(self) -> list[str]:
+        """What is started first."""
         image = initramfs.image(self.kernel)
         # panic=-1 and -no-reboot: a guest that panics ends QEMU, and nobody waits for it.
-        cmdline = f"console=ttyS0 panic=-1 {self.cmdline}".strip()
+        cmdline = f"console=ttyS0 {UNHURRIED} panic=-1 {self.cmdline}".strip()
+        command = ["-kernel", str(paths.bzimage(self.kernel)), "-initrd", str(image)]
+        return command + ["-append", cmdline]
+
+    def command(self) -> list[str]:
+        require()
         # The kernel kills QEMU when the harness dies, however it dies.
         command = ["setpriv", "--pdeathsig", "KILL", PROGRAM]
         command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
@@ -65,10 +81,9 @@ class Machine:
         if self.count_instructions:
             command += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"]
         else:
-            command += ["-accel", "tcg,thread=multi", "-smp", "2"]
+            command += ["-accel", "tcg,thread=multi", "-smp", str(self.cpus)]
         command += ["-m", f"{self.boot_memory()},slots=8,maxmem=400G"]
-        command += ["-kernel", str(paths.bzimage(self.kernel)), "-initrd", str(image)]
-        command += ["-append", cmdline]
+        command += self.boot()
         # The memory devices come first: the guest calls them virtio0, virtio1.
         for number, size in enumerate(self.vmem):
             backend, device = f"mem{number}", f"vmem{number}"

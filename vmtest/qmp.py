@@ -6,7 +6,7 @@ from typing import Any
 
 from vmtest.errors import Failure
 
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 class Qmp:

@@ -48,6 +48,6 @@ def resize(size: str) -> None:
 
         qmp.execute("qom-set", path=DEVICE, property="requested-size", value=want)
         wait_until(
-            lambda: plugged() == want, 60, lambda: f"{format_size(plugged())} of {size} plugged"
+            lambda: plugged() == want, lambda: f"{format_size(plugged())} of {size} plugged"
         )
     print(f"{size} plugged")

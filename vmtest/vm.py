@@ -3,22 +3,26 @@
 import functools
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable
 
 from vmtest import console, elf, initramfs, proc
 from vmtest.elf import PAGE
 from vmtest.errors import Failure
-from vmtest.guest import RUN_SECONDS, Guest
+from vmtest.guest import Guest
 from vmtest.iomem import Iomem
-from vmtest.qemu import REQUESTS
-from vmtest.units import format_size, parse_size
-from vmtest.wait import wait_until
+from vmtest.qemu import REQUESTS, UNHURRIED
+from vmtest.units import MIB, format_size, parse_size
+from vmtest.wait import SECONDS, wait_until
 
 MEMORY = "/sys/devices/system/memory"
+WORKING = "+events_freezable"  # the name of a task that runs work of virtio-mem, and of hardly anybody else
+VMCORE_PIECE = 16 * MIB  # the capture kernel has little memory
 
 # Reads /proc/iomem line by line. Behind the first memory of virtio-mem, waits to be told to go on.
 READER = """
-rm -f seen finished go
+rm -f finished go
+: >seen
 mkfifo go
 {
     wait=virtio_mem
@@ -55,10 +59,10 @@ class VM(Guest):
     def read_iomem_while(self, change: Callable[[], None]) -> list[str]:
         """The lines that a reader of /proc/iomem gets if `change` is made before it is through."""
         self.sh(READER)
-        wait_until(lambda: "virtio_mem" in self.sh("cat seen"), 30, lambda: "no reader starts")
+        wait_until(lambda: "virtio_mem" in self.sh("cat seen"), lambda: "no reader starts")
         change()
         self.sh("echo >go")
-        wait_until(lambda: self.run("[ -e finished ]").status == 0, 30, lambda: "the reader hangs")
+        wait_until(lambda: self.run("[ -e finished ]").status == 0, lambda: "the reader hangs")
         return self.sh("cat seen").splitlines()
 
     def meminfo(self) -> dict[str, int]:
@@ -69,16 +73,21 @@ class VM(Guest):
 
     def boot_memory_free(self) -> int:
         """What is free of the memory that the kernel can use for itself, in bytes."""
-        free = proc.free_in_zones(self.sh("cat /proc/zoneinfo"))
-        return PAGE * sum(pages for zone, pages in free.items() if not zone.endswith("/Movable"))
+
+        def free() -> int:
+            zones = proc.free_in_zones(self.sh("sleep 0.1; cat /proc/zoneinfo"))
+            return PAGE * sum(pages for zone, pages in zones.items() if not zone.endswith("/Movable"))
+
+        # Tasks that have ended keep some for a moment.
+        return max(free() for _ in range(5))
 
     @functools.cached_property
     def block_size(self) -> int:
         return int(self.sh(f"cat {MEMORY}/block_size_bytes"), 16)
 
     def memory_blocks(self) -> dict[int, str]:
-        """The state of every memory block by its number."""
-        lines = self.sh(f"cd {MEMORY} && grep -H . memory*/state").splitlines()
+        """The state of every memory block by its number. One may go while they are read."""
+        lines = self.sh(f"cd {MEMORY} && grep -sH . memory*/state || :").splitlines()
         states = (line.removeprefix("memory").split("/state:") for line in lines)
         return {int(number): state for number, state in states}
 
@@ -92,15 +101,15 @@ class VM(Guest):
 
     # virtio-mem
 
-    def resize(self, size: str, device: str = "vmem0", seconds: float = 120.0) -> None:
+    def resize(self, size: str, device: str = "vmem0", seconds: float = SECONDS) -> None:
         """Asks a virtio-mem device for `size` and waits until host and guest both have it."""
         want = parse_size(size)
         self.request(size, device)
         wait_until(
             lambda: self.plugged(device) == want and self._covers(device, want),
-            seconds,
             lambda: f"guest {self.name}: {device} is stuck at {format_size(self.plugged(device))}"
             f" of {size}:\n{self.iomem().text}\n{console.last_words(self.console())}",
+            seconds,
         )
         self.settle()
 
@@ -141,7 +150,15 @@ class VM(Guest):
         return int(said[1], 16) if said else 0
 
     def settle(self) -> None:
-        """Until the guest is through with adding or removing a block.
+        """Until the virtio-mem driver is through with what it has begun, and so is everybody else.
+
+        It plugs what is smaller than a memory block without taking a lock that others can wait for.
+        """
+        self.sh(f"while grep -qs '{WORKING}$' /proc/[0-9]*/comm; do sleep 0.01; done")
+        self.pass_hotplug_lock()
+
+    def pass_hotplug_lock(self) -> None:
+        """Until nobody is in the middle of adding or removing a memory block.
 
         Adding, merging, onlining and removing are one critical section of device_hotplug_lock.
         Onlining memory that is online takes that lock and changes nothing (it says EINVAL).
@@ -162,7 +179,6 @@ class VM(Guest):
         self._wait_system_ram(start, parse_size(size), there=False)
         wait_until(
             lambda: name not in self.dimms(),
-            RUN_SECONDS,
             lambda: f"guest {self.name} keeps {name}; QEMU's events: {self.events}",
         )
         self.qemu("object-del", id=f"mem-{name}")
@@ -181,7 +197,6 @@ class VM(Guest):
 
         wait_until(
             lambda: found() == (size if there else 0),
-            RUN_SECONDS,
             lambda: f"guest {self.name} has {found()} of {size} bytes at {start:x}:\n"
             f"{self.iomem().text}\n{console.last_words(self.console())}",
         )
@@ -193,10 +208,11 @@ class VM(Guest):
         """Needs crashkernel= on the command line."""
         self.sh(self.crash_kernel_loader())
 
-    def crash_kernel_loader(self) -> str:
+    def crash_kernel_loader(self, how: str = "kexec -s") -> str:
+        """`how`: -s lets the kernel make the header, -c makes kexec do so from /proc/iomem."""
         return (
-            f"kexec -s -p {initramfs.CRASH_KERNEL} --initrd={initramfs.CAPTURE_IMAGE}"
-            " --append='console=ttyS0 panic=-1 nr_cpus=1 irqpoll reset_devices'"
+            f"{how} -p {initramfs.CRASH_KERNEL} --initrd={initramfs.CAPTURE_IMAGE}"
+            f" --append='console=ttyS0 {UNHURRIED} panic=-1 nr_cpus=1 irqpoll reset_devices'"
         )
 
     def crash_header(self) -> list[elf.Load]:
@@ -224,8 +240,8 @@ class VM(Guest):
 
     def restart(self, script: str) -> None:
         """Runs a script in the guest that ends with another kernel running; waits for that."""
-        self.sh(f"(sleep 0.2; {script}) >/dev/null 2>&1 &")
-        self.wait_booted()
+        with self._explained("does not boot"):
+            self._agent.restart(script, self.boot_seconds)
 
     def vmcore_loads(self) -> list[elf.Load]:
         """In the capture kernel: what the dump holds."""
@@ -243,6 +259,16 @@ class VM(Guest):
             f"for skip in {places}; do dd if=/proc/vmcore bs={PAGE} skip=$skip"
             f" count={size // PAGE} 2>/dev/null; done"
         ).output
+
+    def save_vmcore(self) -> Path:
+        """In the capture kernel: the whole dump, as a file of the host."""
+        file = self.directory / "vmcore"
+        pieces = -(-int(self.sh("stat -c %s /proc/vmcore")) // VMCORE_PIECE)
+        with open(file, "wb") as copy:
+            for number in range(pieces):
+                dd = f"dd if=/proc/vmcore bs={VMCORE_PIECE} skip={number} count=1 2>/dev/null"
+                copy.write(self.run(dd).output)
+        return file
 
     def _vmcore_header(self) -> bytes:
         # The kernel puts header, program headers and notes into whole pages before the memory.

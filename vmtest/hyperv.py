@@ -1,0 +1,202 @@
+"""A guest whose memory grows by Hyper-V's protocol, on a machine with neither Hyper-V nor KVM.
+
+Level 0, here: a QEMU that emulates a CPU with AMD's virtualization. Level 1: a kernel of Debian,
+whose KVM makes use of that CPU, and a second QEMU, which speaks the protocol. Level 2: the kernel
+under test. Agent, console and QMP of level 2 go through virtio ports of level 1, and are sockets here
+as those of any guest.
+"""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmtest import initramfs, paths
+from vmtest.elf import PAGE
+from vmtest.errors import Failure
+from vmtest.guest import Guest
+from vmtest.iomem import Resource
+from vmtest.qemu import UNHURRIED, Machine
+from vmtest.units import GIB, format_size, parse_size
+from vmtest.vm import VM
+from vmtest.wait import SECONDS, wait_until
+
+FETCHED = paths.BUILD / "hyperv"  # by tools/hyperv
+QEMU = FETCHED / "usr/bin/qemu-system-x86_64"
+FIRMWARE = ["seabios/bios-256k.bin", "qemu/kvmvapic.bin", "qemu/linuxboot_dma.bin"]
+MODULES = [
+    "drivers/virtio/virtio.ko",
+    "drivers/virtio/virtio_ring.ko",
+    "drivers/virtio/virtio_pci_modern_dev.ko",
+    "drivers/virtio/virtio_pci_legacy_dev.ko",
+    "drivers/virtio/virtio_pci.ko",
+    "drivers/char/virtio_console.ko",
+    "virt/lib/irqbypass.ko",
+    "arch/x86/kvm/kvm.ko",
+    "arch/x86/kvm/kvm-amd.ko",
+]
+CONSOLE = "level2.log"
+COUNTERS = "/sys/kernel/debug/hv-balloon"
+ENLIGHTENED = (
+    # Without kvm=off the guest takes it for KVM.
+    "host,kvm=off,hv-relaxed,hv-vapic,hv-time,hv-vpindex,hv-runtime,hv-synic,hv-stimer"
+    ",hv-frequencies,hv-reset"
+)
+PARAMETERS = "/sys/module/hv_balloon/parameters"
+
+
+def _fetched(pattern: str) -> Path:
+    found = sorted(FETCHED.glob(pattern))
+    if not found:
+        raise Failure(f"{FETCHED / pattern} is missing. Run `tools/hyperv`.")
+    return found[-1]
+
+
+def _level1_image(kernel: str) -> Path:
+    """What runs QEMU on KVM, and level 2's kernel and initramfs."""
+    chrt = shutil.which("chrt")
+    if chrt is None:
+        raise Failure("chrt is not installed on this machine; it is in util-linux.")
+    files = {
+        "/init": paths.ROOT / "guest/init",
+        "/agent": paths.ROOT / "guest/agent",
+        "/bin/busybox": initramfs.tool("busybox"),
+        "/bin/chrt": Path(chrt),
+        "/bin/qemu": _fetched(QEMU.relative_to(FETCHED).as_posix()),
+        "/level2/bzImage": paths.bzimage(kernel),
+        "/level2/initramfs": initramfs.small_image(kernel),
+    }
+    for program in ["/bin/chrt", "/bin/qemu"]:
+        files |= initramfs.libraries(files[program])
+    for file in FIRMWARE:
+        files[f"/firmware/{Path(file).name}"] = _fetched(f"usr/share/{file}")
+    for number, module in enumerate(MODULES):
+        files[f"/lib/early/{number:02}.ko"] = _fetched(f"lib/modules/*/kernel/{module}")
+    # Not packed: unpacking takes an emulated CPU longer than reading does.
+    return initramfs.archive(kernel, f"{kernel}-hyperv", files, packed=False)
+
+
+@dataclass(frozen=True)
+class Level1(Machine):
+    """What runs level 2; its kernel is level 2's."""
+
+    def command(self) -> list[str]:
+        image = _level1_image(self.kernel)
+        command = ["setpriv", "--pdeathsig", "KILL"]
+        command += ["env", f"QEMU_MODULE_DIR={_fetched('usr/lib/*/qemu')}", str(QEMU)]
+        command += ["-L", str(FETCHED / "usr/share/qemu"), "-L", str(FETCHED / "usr/share/seabios")]
+        command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        command += ["-object", f"memory-backend-ram,id=boot,size={self.memory},reserve=off"]
+        command += ["-machine", "q35,memory-backend=boot", "-m", self.memory]
+        command += ["-accel", "tcg", "-cpu", "max,la57=off", "-smp", "1"]
+        command += ["-kernel", str(_fetched("boot/vmlinuz-*")), "-initrd", str(image)]
+        cmdline = f"console=ttyS1 {UNHURRIED} panic=-1 mitigations=off nokaslr no5lvl quiet"
+        command += ["-append", cmdline]
+        # The console of level 2; that of level 1 comes behind it.
+        return command + ["-serial", f"file:{CONSOLE}"]
+
+
+def _level2(machine: Machine, most: str) -> str:
+    """The script that runs level 2; level 1 ends when it does."""
+    cmdline = f"console=ttyS0 panic=-1 hv_balloon.pressure_report_delay=1000000 {machine.cmdline}"
+    command = ["qemu", "-L", "/firmware", "-nodefaults", "-no-user-config", "-display", "none"]
+    command += ["-no-reboot", "-accel", "kvm", "-machine", "q35,memory-backend=boot"]
+    command += ["-cpu", ENLIGHTENED, "-smp", "1", "-m", f"{machine.memory},maxmem=64G"]
+    command += ["-object", f"memory-backend-ram,id=boot,size={machine.memory},reserve=off"]
+    command += ["-kernel", "/level2/bzImage", "-initrd", "/level2/initramfs"]
+    command += ["-append", f"'{cmdline.strip()}'"]
+    # The driver adds no memory to a guest that may hibernate.
+    command += ["-global", "ICH9-LPC.disable_s4=1", "-device", "vmbus-bridge"]
+    command += ["-object", f"memory-backend-ram,id=mem,size={most},reserve=off"]
+    command += ["-device", "hv-balloon,id=balloon,memdev=mem,status-report=on"]
+    command += ["-chardev", "serial,id=console,path=/dev/ttyS0", "-serial", "chardev:console"]
+    command += ["-chardev", "pipe,id=qmp,path=$(echo /dev/vport*p2)", "-mon", "qmp,mode=control"]
+    command += ["-chardev", "pipe,id=agent,path=$(echo /dev/vport*p3)"]
+    command += ["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent"]
+    # QEMU 10.0 can abort when a message of the guest waits just when it looks for room to answer.
+    # Ahead of the guest's CPU, its main thread has taken the message by then. The guest's CPU must
+    # not inherit that: of two threads that are ahead of all others, one waits for ever.
+    return (
+        "until [ -e /dev/vport*p3 ]; do sleep 0.05; done; "
+        f"{{ chrt --reset-on-fork --fifo 1 {' '.join(command)}"
+        "; echo QEMU of level 2 ended: $?; poweroff -f; } >/dev/console 2>&1 3>&- &"
+    )
+
+
+class HyperV(VM):
+    """A guest under Hyper-V's protocol, of which its balloon is all that is of interest."""
+
+    def __init__(self, name: str, machine: Machine, most: str = "2G") -> None:
+        """`most`: what can be added to the memory that it has at boot."""
+        self.most = most
+        super().__init__(name, machine)
+
+    def start(self) -> None:
+        level1 = Level1(self.machine.kernel, memory="4G")
+        self._level1 = Guest(self.name, level1, ports=["level2-qmp", "level2-agent"])
+        self._stack.enter_context(self._level1)
+        self.directory = self._level1.directory
+        self._console = self.directory / CONSOLE
+        self._level1.sh(_level2(self.machine, self.most))
+        sockets = self._level1.sockets
+        self.connect(sockets["level2-qmp"], sockets["level2-agent"])
+
+    @property
+    def pid(self) -> int:
+        return self._level1.pid
+
+    def log(self) -> str:
+        return self._level1.log() + self.console()
+
+    def actual(self) -> int:
+        """How much memory the guest has, as the device says, in bytes."""
+        return int(self.qemu("query-balloon")["actual"])
+
+    def request(self, size: str, device: str = "balloon") -> None:
+        """Asks for `size` in all, and does not wait."""
+        self.qemu("balloon", value=parse_size(size))
+
+    def resize(self, size: str, device: str = "balloon", seconds: float = SECONDS) -> None:
+        """Asks for `size` in all, and waits until the device and then the driver say so, too."""
+        want = parse_size(size)
+        self.request(size)
+        wait_until(
+            lambda: self.actual() == want and self.driver_has() == want,
+            lambda: f"guest {self.name} is stuck at {format_size(self.actual())} of {size}, "
+            f"the driver says {format_size(self.driver_has())}",
+            seconds,
+        )
+
+    def counters(self) -> dict[str, int]:
+        """What the driver says of itself, in pages."""
+        lines = self.sh(f"cat {COUNTERS}").splitlines()
+        found = (re.match(r"(\w+) *: (\d+)$", line) for line in lines)
+        return {match[1]: int(match[2]) for match in found if match}
+
+    def driver_has(self) -> int:
+        """How much memory the guest has, as the driver says, in bytes."""
+        pages = self.counters()
+        change = pages["pages_added"] - pages["pages_ballooned"]
+        return parse_size(self.machine.memory) + change * PAGE
+
+    def hot_added(self) -> list[Resource]:
+        """What is System RAM behind the memory that the guest has at boot."""
+        ram = self.iomem().named("System RAM")
+        return [entry for entry in ram if entry.start >= 4 * GIB]
+
+    def report(self) -> int:
+        """What the device was told that the guest has committed, in bytes.
+
+        From then on the driver reports every second, which QEMU 10.0 does not always survive when it
+        makes requests itself: for the end of a scenario.
+        """
+
+        def reported() -> int:
+            try:
+                return int(self.qemu("query-hv-balloon-status-report")["committed"])
+            except Failure:
+                return 0  # no report yet
+
+        self.sh(f"echo 0 >{PARAMETERS}/pressure_report_delay")
+        wait_until(lambda: reported() > 0, lambda: "the driver reports nothing")
+        return reported()

@@ -1,0 +1,38 @@
+"""Persistent memory that dax/kmem makes System RAM, and gives back."""
+
+from vmtest.units import GIB
+from vmtest.vm import VM
+
+# Of the boot memory; has to be below the memory that the machine is given.
+PERSISTENT = "memmap=1G!4G"
+START, SIZE = 4 * GIB, GIB
+
+# What `ndctl create-namespace --mode=devdax` does: the persistent memory becomes dax0.0.
+MAKE_DAX_DEVICE = """
+    set -e
+    cat /sys/bus/nd/devices/ndbus0/wait_probe
+    echo namespace0.0 >/sys/bus/nd/drivers/nd_pmem/unbind
+    cd /sys/bus/nd/devices/dax0.0
+    echo ram >mode
+    cat /proc/sys/kernel/random/uuid >uuid
+    echo namespace0.0 >namespace
+    echo dax0.0 >/sys/bus/nd/drivers/dax_pmem/bind
+    echo dax0.0 >/sys/bus/dax/drivers/device_dax/unbind
+"""
+
+
+def hand_over(vm: VM) -> None:
+    """`daxctl reconfigure-device --mode=system-ram`; naming the device to the driver binds it as well."""
+    vm.sh("echo dax0.0 >/sys/bus/dax/drivers/kmem/new_id")
+
+
+def take_offline(vm: VM) -> None:
+    (ram,) = vm.iomem().system_ram("kmem")
+    for address in range(ram.start, ram.end, vm.block_size):
+        vm.sh(f"echo offline >{vm.block_at(address)}/state")
+
+
+def take_back(vm: VM) -> None:
+    """Of memory that is offline."""
+    vm.sh("echo dax0.0 >/sys/bus/dax/drivers/kmem/unbind")
+    vm.sh("echo dax0.0 >/sys/bus/dax/drivers/kmem/remove_id")
