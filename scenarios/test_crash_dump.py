@@ -1,8 +1,14 @@
 """A real crash: the capture kernel finds in /proc/vmcore what the header promised."""
 
+import re
+import subprocess
+
 import pytest
 
 from conftest import Boot
+from vmtest.elf import PAGE
+from vmtest.initramfs import VIRTIO_MEM
+from vmtest.units import MIB
 
 
 @pytest.mark.base("same")
@@ -20,3 +26,24 @@ def test_dump_holds_what_was_plugged(boot: Boot) -> None:
     ]
     vm.crash()
     assert vm.vmcore_loads() == promised
+
+
+@pytest.mark.base("same")
+@pytest.mark.complains("Kernel panic - not syncing: NMI")
+def test_makedumpfile_leaves_out_what_is_unplugged(boot: Boot) -> None:
+    """It says that it does not know this kernel; what it counts is right all the same."""
+    vm = boot(vmem=["1G"], cmdline="crashkernel=192M memhp_default_state=online_movable")
+    vm.load_crash_kernel()
+    vm.resize("384M")
+    vm.resize("300M")
+    vm.crash()
+    vm.sh(f"insmod {VIRTIO_MEM}")
+    dump = vm.save_vmcore()
+    try:
+        command = ["makedumpfile", "--message-level", "16", "-f", "-l", "-d", "31"]
+        made = subprocess.run([*command, str(dump), f"{dump}.small"], check=True, capture_output=True, text=True)
+    finally:
+        dump.unlink()
+    counted = dict(re.findall(r"(\w[\w ]*?) *: 0x([0-9a-f]+)", made.stdout + made.stderr))
+    assert int(counted["Offline pages"], 16) == 84 * MIB // PAGE
+    assert int(counted["Free pages"], 16) > 0

@@ -2,21 +2,25 @@
 unplugged, taken online or offline, or failed to be."""
 
 import errno
+import time
 from typing import Callable
 
 import pytest
 
 from conftest import Boot
-from vmtest import canary, dump, failures
+from vmtest import canary, dump, failures, kmem
 from vmtest.elf import PAGE
-from vmtest.initramfs import VIRTIO_MEM
-from vmtest.units import GIB, MIB
+from vmtest.errors import Failure
+from vmtest.initramfs import KEXEC_HOTPLUG, VIRTIO_MEM
+from vmtest.units import GIB, MIB, format_size, parse_size
 from vmtest.vm import MEMORY, VM
+from vmtest.wait import SECONDS
 
 CRASH = "crashkernel=192M"
 MOVABLE = f"{CRASH} memhp_default_state=online_movable"
 HOSTED = f"{MOVABLE} memory_hotplug.memmap_on_memory=force"
 BBM = "force_bbm=1"
+BLOCK = 128 * MIB
 
 
 def check(vm: VM, what: str) -> None:
@@ -82,6 +86,45 @@ def test_every_second_block_is_unplugged(boot: Boot) -> None:
     check(vm, "all")
 
 
+@pytest.mark.base(fails="taken back: the header is wrong")
+def test_dax_kmem_hands_over_and_takes_back(boot: Boot) -> None:
+    vm = boot(memory="4G", cmdline=f"{MOVABLE} {kmem.PERSISTENT}")
+    vm.load_crash_kernel()
+    vm.sh(kmem.MAKE_DAX_DEVICE)
+    kmem.hand_over(vm)
+    check(vm, "handed over")
+    kmem.take_offline(vm)
+    kmem.take_back(vm)
+    assert not vm.iomem().system_ram("kmem")
+    check(vm, "taken back")
+
+
+def above_low_memory(vm: VM) -> dump.Ranges:
+    """What the header lists, but for the first MiB: kexec lists that, and copies it elsewhere."""
+    return dump.without(dump.listed(vm.crash_header()), 0, MIB - 1)
+
+
+@pytest.mark.base("same")
+def test_kexec_reads_iomem(boot: Boot) -> None:
+    """`kexec -c`: what loads the crash kernel anew after each change, as udev's rules do."""
+    vm = boot(vmem=["2G"], cmdline=MOVABLE)
+    for size in ["1G", "2G", "640M", "0"]:
+        vm.resize(size)
+        vm.sh(vm.crash_kernel_loader("kexec -c"))
+        assert above_low_memory(vm) == dump.expected(vm.iomem()), size
+
+
+@pytest.mark.base(fails="512M: the header is wrong")
+def test_kexec_lets_the_kernel_update_its_header(boot: Boot) -> None:
+    """`kexec -c --hotplug`."""
+    vm = boot(vmem=["2G"], cmdline=MOVABLE)
+    vm.sh(vm.crash_kernel_loader(f"LD_PRELOAD={KEXEC_HOTPLUG} kexec -c"))
+    assert above_low_memory(vm) == dump.expected(vm.iomem())
+    for size in ["1G", "2G", "512M"]:
+        vm.resize(size)
+        check(vm, size)
+
+
 @pytest.mark.base("same")
 def test_what_fails_changes_nothing(boot: Boot) -> None:
     vm = boot(cmdline=MOVABLE)
@@ -100,7 +143,7 @@ LOAD_AND_UNLOAD = """
 while [ ! -e stop ]; do
     kexec -s -p /boot/bzImage --initrd=/boot/capture.cpio.gz --append=console=ttyS0
     kexec -s -p -u
-done >/dev/null 2>&1 &
+done >/dev/null 2>&1 && touch stopped &
 """
 
 
@@ -109,11 +152,11 @@ def test_crash_kernels_come_and_go_while_memory_does(boot: Boot) -> None:
     """Memory that changes while a crash kernel is loaded is in neither's hands."""
     vm = boot(vmem=["1G"], cmdline=MOVABLE)
     for turn in range(12):
-        vm.sh(f"rm -f stop loaded; {LOAD_AND_UNLOAD}")
+        vm.sh(f"rm -f stop stopped; {LOAD_AND_UNLOAD}")
         for size in ["1G", "128M", "640M", "256M"]:
             vm.resize(size)
         # The next one that is loaded stays, and memory changes once more at the same time.
-        vm.sh("touch stop; while pidof kexec; do usleep 10000; done")
+        vm.sh("touch stop; until [ -e stopped ]; do usleep 10000; done")
         vm.request(["1G", "0"][turn % 2])
         # The kernel says that it is busy while memory hotplug updates the one before.
         vm.sh(f"until {vm.crash_kernel_loader()} 2>/dev/null; do usleep 1000; done")
@@ -162,11 +205,76 @@ def test_a_dump_holds_what_is_plugged(
     vm.sh(f"insmod {VIRTIO_MEM}")
     assert dump.listed(vm.vmcore_loads()) == there, "what is not there is in the dump"
     # Some from all over, and the first and last of each piece.
-    chosen = sorted({*pages[:: len(pages) // 200], *dump.borders(pages)})
-    found = vm.vmcore_pieces(chosen)
-    for address in chosen:
+    check_canaries(vm, sorted({*pages[:: len(pages) // 200], *dump.borders(pages)}))
+
+
+def check_canaries(vm: VM, addresses: list[int]) -> None:
+    """In the capture kernel: whether these pages are in the dump as they were written."""
+    found = vm.vmcore_pieces(addresses)
+    for address in addresses:
         page, found = found[:PAGE], found[PAGE:]
         assert canary.alive(page, address), f"{address:x}"
+
+
+@pytest.mark.base(fails="the dump is missing")
+@pytest.mark.complains("Kernel panic - not syncing: NMI")
+def test_crashes_while_memory_is_plugged(boot: Boot) -> None:
+    """At some moments, since the base has a crash kernel to start at few, but at some."""
+    for size in ["1G", "2G", "3G", "4G", "5G", "6G", "7G", "8G", "9G", "10G"]:
+        crash_between(boot, HOSTED, "256M", "12G", parse_size(size))
+
+
+@pytest.mark.base(fails="the dump ")
+@pytest.mark.complains("Kernel panic - not syncing: NMI")
+def test_crashes_while_memory_is_unplugged(boot: Boot) -> None:
+    """The same; where the base has a crash kernel to start, the dump has a block too much."""
+    for size in ["11G", "10G", "8G", "7G", "5G"]:
+        crash_between(boot, MOVABLE, "12G", "256M", parse_size(size))
+
+
+def crash_between(boot: Boot, cmdline: str, before: str, after: str, at: int) -> None:
+    """Crashes a guest on its way from one size to another, with nothing in what comes and goes."""
+    for _ in range(8):
+        vm = boot(vmem=["12G"], cmdline=cmdline)
+        vm.load_crash_kernel()
+        vm.resize("256M")
+        device = vm.iomem().one("virtio0")
+        pages = canary.fill(vm, 64)
+        vm.resize(before)
+        vm.sh("echo 1 >/proc/sys/kernel/unknown_nmi_panic")
+        crash_at(vm, after, at)
+        plugged = vm.plugged()
+        if plugged != parse_size(after):
+            break
+        # A block takes two milliseconds, and the machine may have had other things to do: sooner, then.
+        vm.close()
+        at = (at + parse_size(before)) // 2 // MIB * MIB
+    else:
+        raise Failure(f"eight crashes came too late, the last at {format_size(at)}")
+
+    # The guest may have come between the device and the header: by one block, and not more.
+    loads = [load for load in vm.vmcore_loads() if device.start <= load.start <= device.end]
+    listed = sum(load.end + 1 - load.start for load in loads)
+    assert all(load.end < device.start + plugged for load in loads), "the dump has what is not there"
+    assert plugged - listed <= BLOCK, "the dump lacks what is there"
+    vm.sh(f"insmod {VIRTIO_MEM}")
+    check_canaries(vm, pages[:: len(pages) // 100])
+
+
+def crash_at(vm: VM, size: str, at: int) -> None:
+    """Asks for `size`, and crashes the guest as soon as it has come as far as `at`."""
+    grows = parse_size(size) > vm.plugged()
+    vm.request(size)
+    deadline = time.monotonic() + SECONDS
+    while (vm.plugged() <= at) if grows else (vm.plugged() >= at):  # without a pause
+        assert time.monotonic() < deadline, "no progress"
+    vm.qemu("inject-nmi")
+    try:
+        vm.wait_booted()
+    except Failure:
+        # Without a crash kernel to start, the guest goes down.
+        assert vm.console().count("Linux version") > 1, "the dump is missing"
+        raise
 
 
 def asked(boot: Boot, kernel: str, change: Callable[[VM], None]) -> tuple[int, int]:
