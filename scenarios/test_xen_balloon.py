@@ -1,0 +1,121 @@
+"""A dom0 under real Xen whose balloon driver adds memory, and gives and takes pages of it."""
+
+import pytest
+
+from conftest import BootDom0
+from vmtest.errors import Failure
+from vmtest.paths import BALLOONED
+from vmtest.units import GIB, KIB, MIB, parse_size
+from vmtest.wait import SECONDS, wait_until
+from vmtest.xen import LAZY, Dom0
+
+
+def agree(vm: Dom0, size: int) -> None:
+    """The driver has, and the hypervisor has given, what was asked for."""
+    assert vm.balloon("target_kb") == vm.balloon("info/current_kb") == vm.held() == size
+
+
+@pytest.mark.base("same", complains=LAZY)
+def test_one_line_at_every_step_and_ballooning_both_ways(boot_dom0: BootDom0) -> None:
+    vm = boot_dom0(cmdline="memhp_default_state=online")
+    before = vm.snapshot()
+    vm.allow("2G")
+    for size in ["513M", "640M", "768M", "1G", "1500M"]:
+        vm.reach(parse_size(size))
+        agree(vm, parse_size(size))
+        grown = parse_size(size) - 512 * MIB
+        (ram,) = vm.hotplugged()
+        assert ram.size == -(-grown // vm.block_size) * vm.block_size
+        assert vm.meminfo()["MemTotal"] == before.total + grown
+        assert vm.balloon("info/low_kb") == ram.size - grown
+    iomem = vm.iomem().text
+    for size in ["700M", "1200M", "512M", "1500M"]:
+        vm.reach(parse_size(size))
+        agree(vm, parse_size(size))
+        assert vm.meminfo()["MemTotal"] == before.total + parse_size(size) - 512 * MIB
+    assert vm.iomem().text == iomem
+
+
+@pytest.mark.base(fails="nothing is added", complains=LAZY)
+def test_memory_blocks_of_2_gib(boot_dom0: BootDom0, kernel: str) -> None:
+    # Such large ones are used if memory ends where one does: at 64 GiB, less what is missing below 2 GiB.
+    size = f"{62 * GIB // KIB - 520}K"
+    vm = boot_dom0(f"{size},max:{size}", memory="68G", cmdline="memhp_default_state=online")
+    assert vm.block_size == 2 * GIB, "memory does not end there: see the first lines of the console"
+    start = vm.balloon("info/current_kb")
+    vm.allow("70G")
+    for more in [MIB, 130 * MIB]:
+        try:
+            vm.reach(start + more, seconds=20 if kernel == "base" else SECONDS)
+        except Failure:
+            assert vm.hotplugged(), "nothing is added"
+            raise
+        agree(vm, start + more)
+        (ram,) = vm.hotplugged()
+        assert ram.size == 2 * GIB and ram.start % (2 * GIB) == 0
+
+
+@pytest.mark.base(fails="the kernel dies")
+def test_less_memory_than_the_hypervisor_offers(boot_dom0: BootDom0) -> None:
+    """mem= ends before, or in, what could be ballooned in."""
+    try:
+        vm = boot_dom0(dom0="512M,max:4G", cmdline="mem=640M memhp_default_state=online")
+    except Failure as failure:
+        assert "Kernel panic" not in str(failure), "the kernel dies"
+        raise
+    vm.reach(768 * MIB)
+    agree(vm, 768 * MIB)
+
+
+@pytest.mark.base(fails="far too much is added", complains=LAZY)
+def test_extra_memory_beyond_the_end_of_memory(boot_dom0: BootDom0, kernel: str) -> None:
+    vm = boot_dom0(
+        dom0="512M,max:4G",
+        kernel=kernel + BALLOONED,
+        cmdline="mem=640M memhp_default_state=online",
+    )
+    vm.reach(768 * MIB)
+    agree(vm, 768 * MIB)
+    assert sum(ram.size for ram in vm.hotplugged()) <= 256 * MIB, "far too much is added"
+
+
+@pytest.mark.base("same", complains=LAZY)
+def test_memory_for_grants(boot_dom0: BootDom0) -> None:
+    """It is added as well, but is not System RAM, and does not count."""
+    vm = boot_dom0(cmdline="memhp_default_state=online")
+    before = vm.meminfo()["MemTotal"]
+    vm.keep_grants(1000)
+    scratch = vm.iomem().one("Xen scratch")
+    assert scratch.size == 128 * MIB
+    assert vm.meminfo()["MemTotal"] == before
+    agree(vm, 512 * MIB)
+    # Memory that is added next goes beside it.
+    vm.allow("1G")
+    vm.reach(600 * MIB)
+    (ram,) = vm.hotplugged()
+    assert ram.start > scratch.end or ram.end < scratch.start
+
+
+@pytest.mark.base("same", complains=LAZY)
+def test_memory_for_grants_from_the_balloon(boot_dom0: BootDom0, kernel: str) -> None:
+    """Without Xen's unpopulated pages the balloon driver adds it."""
+    vm = boot_dom0(kernel=kernel + BALLOONED, cmdline="memhp_default_state=online")
+    before = vm.meminfo()["MemTotal"]
+    vm.sh("echo 1 >/proc/sys/xen/balloon/hotplug_unpopulated")
+    vm.keep_grants(1000)
+    (ram,) = vm.hotplugged()
+    assert ram.size == 128 * MIB
+    assert vm.meminfo()["MemTotal"] == before
+    agree(vm, 512 * MIB)
+
+
+@pytest.mark.base("same", complains=LAZY)
+def test_what_the_hypervisor_refuses_is_tried_again(boot_dom0: BootDom0) -> None:
+    vm = boot_dom0(cmdline="memhp_default_state=online")
+    vm.allow("640M")
+    vm.ask(768 * MIB)
+    wait_until(lambda: vm.held() == 640 * MIB, lambda: f"{vm.held()} bytes")
+    vm.allow("1G")
+    vm.ask(769 * MIB)
+    wait_until(lambda: vm.held() == 769 * MIB, lambda: f"{vm.held()} bytes")
+    agree(vm, 769 * MIB)

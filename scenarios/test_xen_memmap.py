@@ -1,0 +1,119 @@
+"""memory_hotplug.memmap_on_memory under Xen: the hypervisor gives the memory map first, as part of the target."""
+
+import pytest
+
+from conftest import BootDom0
+from test_xen_balloon import agree
+from vmtest import failures
+from vmtest.errors import Failure
+from vmtest.elf import PAGE
+from vmtest.paths import BALLOONED
+from vmtest.units import GIB, KIB, MIB, parse_size
+from vmtest.vm import Snapshot
+from vmtest.wait import SECONDS, wait_until
+from vmtest.xen import LAZY, Dom0
+
+HOSTED = "memory_hotplug.memmap_on_memory=1 memhp_default_state=online"
+MAP = 64  # a struct page of 64 bytes for each 4096: one part in 64
+
+
+def maps(vm: Dom0) -> int:
+    """What memory maps take of the memory that was added, in bytes."""
+    hosting = vm.sh("cat /sys/devices/system/memory/memory*/memmap_pages 2>/dev/null; true")
+    return sum(map(int, hosting.split())) * PAGE
+
+
+@pytest.mark.base(fails="the system paid for the memory map", complains=LAZY)
+def test_a_small_dom0_grows_a_lot(boot_dom0: BootDom0) -> None:
+    vm = boot_dom0(dom0="400M,max:400M", memory="10G", cmdline=f"{HOSTED}_movable")
+    vm.allow("9G")
+    total, free = vm.meminfo()["MemTotal"], vm.boot_memory_free()
+    for gib in [1, 2, 4, 8]:
+        vm.reach(gib * GIB)
+        agree(vm, gib * GIB)
+        added = sum(ram.size for ram in vm.hotplugged())
+        grown = gib * GIB - 400 * MIB
+        taken = (free - vm.boot_memory_free()) / (grown / GIB) / KIB
+        print(f"{vm.name}: {taken:.0f} KiB of boot memory for each GiB more, at {gib} GiB")
+        assert maps(vm) == added // MAP, "the system paid for the memory map"
+        assert vm.meminfo()["MemTotal"] == total + grown - added // MAP
+        # The page tables of the direct map, and the list of the machine's page frames.
+        assert taken < 4.5 * MIB / KIB
+
+
+@pytest.mark.base(fails="the system paid for the memory map", complains=LAZY)
+def test_both_ways(boot_dom0: BootDom0) -> None:
+    vm = boot_dom0(cmdline=HOSTED)
+    vm.allow("2G")
+    total = vm.meminfo()["MemTotal"]
+    # Two memory blocks begin with less than a memory map takes: not hosted. The six others are.
+    for size in ["513M", "640M", "642M", "645M", "1G", "600M", "1500M", "800M"]:
+        vm.reach(parse_size(size))
+        agree(vm, parse_size(size))
+        assert vm.meminfo()["MemTotal"] == total + parse_size(size) - 512 * MIB - maps(vm)
+        assert len(vm.hotplugged()) == 1
+    assert maps(vm) == 6 * 2 * MIB, "the system paid for the memory map"
+
+
+def ask_in_vain(vm: Dom0) -> None:
+    """For more than the hypervisor gives, until the driver has said so."""
+    vm.allow("513M")
+    had = vm.memory_blocks()
+    vm.ask(768 * MIB)
+    # Not /proc/iomem: its entry comes before the hypervisor is asked, and goes again.
+    wait_until(
+        lambda: "Cannot add additional memory" in vm.sh("dmesg") or vm.memory_blocks() != had,
+        lambda: "nothing happens",
+    )
+    assert vm.memory_blocks() == had, "what cannot be had is added"
+
+
+def nothing_lost(vm: Dom0, size: int, before: Snapshot) -> None:
+    """Until what was given in vain is given back: more tries follow."""
+    wait_until(
+        lambda: vm.held() == vm.balloon("info/current_kb") == size and vm.snapshot() == before,
+        lambda: f"{vm.held()} bytes, {vm.balloon('info/current_kb')} as the driver says:\n{vm.iomem().text}",
+    )
+
+
+@pytest.mark.base(fails="what cannot be had is added", complains=LAZY)
+def test_refused_by_the_hypervisor(boot_dom0: BootDom0) -> None:
+    vm = boot_dom0(cmdline=HOSTED)
+    before = vm.snapshot()
+    ask_in_vain(vm)
+    nothing_lost(vm, 512 * MIB, before)
+    vm.allow("1G")
+    vm.reach(768 * MIB)  # tried again within seconds
+    agree(vm, 768 * MIB)
+    assert vm.sh("dmesg | grep -c 'Cannot add additional memory'") == "1"
+
+
+@pytest.mark.base("same", complains=LAZY)
+def test_grants_do_not_wait_for_a_target(boot_dom0: BootDom0, kernel: str) -> None:
+    """What the hypervisor refuses the target is no matter to pages for grants, which it gives nothing for."""
+    vm = boot_dom0(kernel=kernel + BALLOONED, cmdline=HOSTED)
+    vm.ask(768 * MIB)
+    vm.sh("echo 1 >/proc/sys/xen/balloon/hotplug_unpopulated")
+    vm.keep_grants(1000)
+    assert vm.held() == vm.balloon("info/current_kb") == 512 * MIB
+    assert vm.hotplugged() and maps(vm) == 0
+
+
+@pytest.mark.base(fails="gives up", complains=LAZY)
+@pytest.mark.parametrize("kind", failures.ALLOCATIONS)
+def test_no_memory_to_add_memory(boot_dom0: BootDom0, kernel: str, kind: str) -> None:
+    vm = boot_dom0(cmdline=HOSTED)
+    vm.allow("4G")
+    total, size, hit = vm.meminfo()["MemTotal"], 512 * MIB, 0
+    for after in [1, 2, 5, 12]:
+        size += 129 * MIB
+        with failures.failing_allocation(vm, kind, after, below="reserve_additional_memory"):
+            try:
+                vm.reach(size, seconds=20 if kernel == "base" else SECONDS)
+            except Failure:
+                assert vm.balloon("info/current_kb") == size, "gives up"
+            hit += failures.failed(vm, kind)
+        agree(vm, size)
+        assert vm.meminfo()["MemTotal"] == total + size - 512 * MIB - maps(vm)
+        assert len(vm.hotplugged()) == 1
+    assert hit > 2
