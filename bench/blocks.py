@@ -24,11 +24,11 @@ MODES = {
     "online": "memhp_default_state=online",
     "online_movable, map hosted": "memhp_default_state=online_movable memory_hotplug.memmap_on_memory=1",
     "online, map hosted": "memhp_default_state=online memory_hotplug.memmap_on_memory=1",
+    "auto-movable": "memhp_default_state=online memory_hotplug.online_policy=auto-movable",
 }
 SIZE, QUICK_SIZE = "256G", "64G"
 # Pages that were never touched are not poisoned: a debugging aid that distributions do not have.
 CMDLINE = "vm_debug=-"
-BLOCKS_PER_GIB = 8
 SECONDS = 1200.0
 AROUND = 8  # blocks before and after one, of which the median is taken
 
@@ -48,7 +48,7 @@ class Measured:
 
 def measure_mode(kernel: str, cmdline: str, size: str) -> Measured:
     machine = Machine(
-        kernel, [size], "8G", f"{CMDLINE} {cmdline}", count_instructions=True
+        paths.measured(kernel), [size], "8G", f"{CMDLINE} {cmdline}", count_instructions=True
     )
     with VM(f"blocks-{kernel}", machine) as vm:
         vm.sh(module.insmod(module.bring(vm, MODULE), NOT_EXPORTED))
@@ -66,8 +66,8 @@ def change(vm: VM, size: str) -> list[int]:
     # What the kernel has come to use for itself stays.
     wait_until(
         lambda: want <= vm.plugged() <= want + GIB,
-        SECONDS,
         lambda: f"{vm.name}: {vm.plugged() / GIB:.1f} GiB plugged, {size} requested",
+        SECONDS,
     )
     lines = vm.sh(f"cat {FILE}", 120).splitlines()
     return [int(line.split()[1]) for line in lines]
@@ -115,10 +115,11 @@ def table(measured: dict[str, dict[str, Measured]]) -> str:
 
 
 def plot(measured: dict[str, dict[str, Measured]], file: Any) -> None:
-    figure = Figure(figsize=(10, 4.5))
-    for what, axes in zip(("plug", "unplug"), figure.subplots(1, 2)):
+    figure = Figure(figsize=(10, 5.5))
+    both = figure.subplots(1, 2)
+    for what, axes in zip(("plug", "unplug"), both):
         for kernel, colour in (("base", "tab:red"), ("patched", "tab:green")):
-            for (mode, kernels), style in zip(measured.items(), ("-o", "--s", ":^", "-.x")):
+            for (mode, kernels), style in zip(measured.items(), ("-o", "--s", ":^", "-.x", ":d")):
                 by_blocks: Costs = getattr(kernels[kernel], what)
                 per_block = [count / 1e6 for count in by_blocks.values()]
                 axes.plot(list(by_blocks), per_block, style, color=colour, markersize=4,
@@ -129,7 +130,7 @@ def plot(measured: dict[str, dict[str, Measured]], file: Any) -> None:
         axes.set_ylabel(f"million instructions to {what} one")
         axes.set_ylim(bottom=0)
         axes.grid(True, alpha=0.3)
-        axes.legend(fontsize=6)
+    figure.legend(*both[0].get_legend_handles_labels(), loc="lower center", ncols=3, fontsize=8)
     figure.suptitle("What a memory block costs: flat is constant")
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0.15, 1, 1))  # the legend is below
     figure.savefig(file, dpi=100)

@@ -49,7 +49,7 @@ def rounds(first: int, blocks: int) -> Iterator[range]:
 def play(kernel: str, size: str, crash_kernel: bool) -> Checkerboard:
     gib = int(size[:-1])
     result = Checkerboard({}, {}, {}, 0)
-    machine = Machine(kernel, [size], "4G", CMDLINE, count_instructions=True)
+    machine = Machine(paths.measured(kernel), [size], "4G", CMDLINE, count_instructions=True)
     with VM(f"checkerboard-{kernel}", machine) as vm:
         vm.resize(size, seconds=SECONDS)
 

@@ -35,7 +35,7 @@ def load(vm: VM, file: str, size: int) -> str:
 
 
 def count(kernel: str) -> dict[int, dict[str, float]]:
-    machine = Machine(kernel, count_instructions=True)
+    machine = Machine(paths.measured(kernel), count_instructions=True)
     counts: dict[int, dict[str, float]] = {}
     with VM(f"bench-{kernel}", machine) as vm:
         file = module.bring(vm, "bench/walk_steps")
