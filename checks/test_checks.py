@@ -1,5 +1,7 @@
-"""Each executable file beside this one is a check; its output comes while it runs."""
+"""Each executable file beside this one is a check; its output comes while it runs, or if other
+tests run beside it, when it fails."""
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
@@ -9,9 +11,10 @@ import pytest
 CHECKS = sorted(path for path in Path(__file__).parent.iterdir() if path.is_file() and os.access(path, os.X_OK))
 
 
+@pytest.mark.xdist_group("checks")  # they share a work tree
 @pytest.mark.parametrize("check", CHECKS, ids=[path.name for path in CHECKS])
-def test_check(check: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with capfd.disabled():
+def test_check(check: Path, capfd: pytest.CaptureFixture[str], worker_id: str) -> None:
+    with capfd.disabled() if worker_id == "master" else contextlib.nullcontext():
         print(flush=True)
         # A check ends what it started when it is told to end: here after Ctrl-C, or when pytest is gone.
         command = ["setpriv", "--pdeathsig", "TERM", str(check)]
@@ -22,4 +25,4 @@ def test_check(check: Path, capfd: pytest.CaptureFixture[str]) -> None:
             process.terminate()
             process.wait()
     if status:
-        pytest.fail(f"see its lines above; alone: make check C={check.name}", pytrace=False)
+        pytest.fail(f"see its lines; alone: make check C={check.name}", pytrace=False)
