@@ -8,6 +8,7 @@ import pytest
 from conftest import Boot
 from vmtest import failures
 from vmtest.initramfs import VIRTIO_MEM
+from vmtest.qemu import UNHURRIED
 from vmtest.units import MIB
 from vmtest.vm import VM
 from vmtest.wait import wait_until
@@ -25,7 +26,7 @@ def start(boot: Boot, mode: str = SBM, cmdline: str = HOSTED) -> VM:
 
 
 def wait_plugged(vm: VM, size: int) -> None:
-    wait_until(lambda: vm.plugged() == size, 60, lambda: f"plugged: {vm.plugged()}, not {size}")
+    wait_until(lambda: vm.plugged() == size, lambda: f"plugged: {vm.plugged()}, not {size}")
     vm.settle()
 
 
@@ -63,7 +64,7 @@ def test_offlining_is_vetoed(boot: Boot, mode: str, priority: int) -> None:
     with failures.vetoed(vm, "MEM_GOING_OFFLINE", errno.EBUSY):
         vm.request("0")
         if mode == BBM:
-            wait_until(lambda: "Injecting error" in vm.console(), 60, lambda: "nobody is asked")
+            wait_until(lambda: "Injecting error" in vm.console(), lambda: "nobody is asked")
             vm.resize("512M")
             assert vm.snapshot() == grown
             vm.request("0")
@@ -84,20 +85,26 @@ def test_the_device_refuses(boot: Boot, mode: str) -> None:
     before = vm.snapshot()
     with failures.refusing(vm):
         vm.request("512M")
-        wait_until(lambda: "requested size: 0x20000000" in vm.console(), 30, lambda: "not asked")
+        wait_until(lambda: "requested size: 0x20000000" in vm.console(), lambda: "not asked")
         vm.settle()
         assert vm.snapshot() == before
     failures.poke(vm, "512M")
     vm.resize("512M")
     grown = vm.snapshot()
     with failures.refusing(vm):
+        asked = vm.console().count(nothing := "requested size: 0x0")
         vm.request("0")
-        wait_until(lambda: vm.console().count("requested size: 0x0") > 1, 30, lambda: "not asked")
+        wait_until(lambda: vm.console().count(nothing) > asked, lambda: "not asked")
         vm.settle()
         assert vm.plugged() == 512 * MIB
-        if mode == SBM:
-            assert vm.snapshot() == grown
-    failures.poke(vm, "0")
+        # The guest may have let go of the memory block that it asked about.
+        gone = set(grown.blocks) - set(vm.memory_blocks())
+        assert len(gone) <= 1
+        assert vm.meminfo()["MemTotal"] == grown.total - len(gone) * (vm.block_size - vm.memmap_size())
+    # If the device has it back in the end, it is unplugged and plugged again.
+    failures.poke(vm, "512M")
+    vm.resize("512M")
+    assert vm.snapshot() == grown
     vm.resize("0")
     assert vm.snapshot() == before
 
@@ -115,7 +122,7 @@ def test_the_device_refuses_to_take_back_what_held_a_memory_map(boot: Boot) -> N
     # Nothing is left to do but to remove memory blocks, and then to unplug what held their map.
     with failures.refusing(vm):
         failures.poke(vm, "0")
-        wait_until(lambda: vm.added() < 512 * MIB, 60, lambda: "no block goes")
+        wait_until(lambda: vm.added() < 512 * MIB, lambda: "no block goes")
         vm.settle()
         assert vm.plugged() == maps
         # One block was removed and is still plugged; the others were not begun.
@@ -134,20 +141,26 @@ def resize_with_failing_allocation(
     def broken() -> bool:
         return "marking device broken" in vm.console()
 
-    def reached() -> bool:
+    def listed() -> bool:
         return vm.plugged() == size == vm.added()
+
+    def reached() -> bool:
+        # Memory that is being added is listed before that can fail.
+        if not listed():
+            return False
+        vm.settle()
+        return listed()
 
     with failures.failing_allocation(vm, kind, after, below):
         vm.request(str(size))
         wait_until(
             lambda: failures.failed(vm, kind) or reached() or broken(),
-            60,
             lambda: f"allocation {after} did not fail, and {vm.plugged()} bytes are plugged",
         )
         vm.settle()
         failed = failures.failed(vm, kind)
     failures.poke(vm, str(size))
-    wait_until(lambda: reached() or broken(), 60, lambda: f"{vm.plugged()} are plugged")
+    wait_until(lambda: reached() or broken(), lambda: f"{vm.plugged()} are plugged")
     assert not broken(), "the driver gives the device up"
     vm.resize(str(size))
     return failed
@@ -239,7 +252,7 @@ def test_another_kernel_finds_memory_plugged(boot: Boot, mode: str) -> None:
     vm.resize("1G")
     vm.sh(
         "kexec -s -l /boot/bzImage --initrd=/boot/capture.cpio.gz"
-        f" --append='console=ttyS0 panic=-1 {HOSTED}'"
+        f" --append='console=ttyS0 {UNHURRIED} panic=-1 {HOSTED}'"
     )
     vm.restart("kexec -e -x")
     empty = vm.snapshot()

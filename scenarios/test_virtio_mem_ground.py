@@ -33,12 +33,13 @@ def test_memory_in_use_by_the_kernel_stays_and_the_rest_goes(boot: Boot) -> None
     # Directories live in kernel memory that cannot move; the newest memory is used first.
     vm.sh("mkdir /run/d && cd /run/d && seq 2000 | xargs mkdir")
     vm.request("0")
-    wait_until(lambda: vm.plugged() < 128 * MIB, 30, lambda: f"still plugged: {vm.plugged()}")
+    wait_until(lambda: vm.plugged() < 128 * MIB, lambda: f"still plugged: {vm.plugged()}")
+    vm.settle()
     assert vm.plugged() > 0
 
     (ram,) = vm.iomem().under("virtio0")
     before = len(vm.console())
-    offlined = vm.run(f"echo offline >{vm.block_at(ram.start)}/state", seconds=5)
+    offlined = vm.run(f"echo offline >{vm.block_at(ram.start)}/state", seconds=20)
     assert offlined.status != 0 and "resource busy" in offlined.text
     # One report of the page in the way (a debug kernel prints it), and nothing over and over.
     assert len(vm.console()[before:].splitlines()) < 20

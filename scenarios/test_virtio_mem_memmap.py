@@ -94,7 +94,7 @@ def test_memory_blocks_of_2_gib(boot: Boot) -> None:
     vm.resize("6G")
     while want > 2 * GIB - 128 * MIB:
         vm.request(str(want))
-        wait_until(lambda: vm.plugged() == want, 60, lambda: f"{vm.plugged()}, not {want}")
+        wait_until(lambda: vm.plugged() == want, lambda: f"{vm.plugged()}, not {want}")
         vm.settle()
         # With the map of each block, this many hold what is plugged; one may be about to go.
         assert vm.added() <= -(-want // (2 * GIB)) * 2 * GIB + 2 * GIB
@@ -147,7 +147,7 @@ def test_zones_have_what_is_plugged(boot: Boot, online: str, second_node: bool) 
     vm.request("0")
     # Kernel memory that came to lie there may stay, as ever: slabs of the node, for one.
     rest = 0 if "online_movable" in online else 64 * MIB
-    wait_until(lambda: vm.plugged() <= rest, 60, lambda: f"{vm.plugged()} bytes stay plugged")
+    wait_until(lambda: vm.plugged() <= rest, lambda: f"{vm.plugged()} bytes stay plugged")
     vm.settle()
     now = vm.snapshot()
     assert gained("present") == vm.added()

@@ -39,7 +39,6 @@ def test_sizes_in_no_order_with_memory_in_use(boot: Boot) -> None:
                 want = size * MIB
                 wait_until(
                     lambda: vm.plugged(device) == want,
-                    90,
                     lambda: f"{device} has {vm.plugged(device)} of {want}, with {files} MiB in use",
                 )
             name = chosen.choice(list(files))
