@@ -38,6 +38,7 @@ class Machine:
     vmem: Sequence[str] = ()  # the sizes of its virtio-mem devices: vmem0, vmem1, side by side
     memory: str = "512M"  # at boot
     cmdline: str = ""  # appended to the kernel's own
+    one_cpu: bool = False
     count_instructions: bool = False  # one CPU, on which an instruction takes a nanosecond
     device_block: str = "2M"  # the smallest piece that a virtio-mem device plugs
     second_node: bool = False  # a NUMA node with nothing but the virtio-mem devices
@@ -52,7 +53,7 @@ class Machine:
 
     @property
     def cpus(self) -> int:
-        return 2
+        return 1 if self.one_cpu or self.count_instructions else 2
 
     @property
     def channel(self) -> str:
@@ -79,9 +80,10 @@ class Machine:
             command[-1] = "q35"
             command += ["-numa", "node,nodeid=0,cpus=0-1,memdev=boot", "-numa", "node,nodeid=1"]
         if self.count_instructions:
-            command += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"]
+            command += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
         else:
-            command += ["-accel", "tcg,thread=multi", "-smp", str(self.cpus)]
+            command += ["-accel", "tcg,thread=multi"]
+        command += ["-smp", str(self.cpus)]
         command += ["-m", f"{self.boot_memory()},slots=8,maxmem=400G"]
         command += self.boot()
         # The memory devices come first: the guest calls them virtio0, virtio1.
