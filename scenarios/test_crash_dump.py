@@ -30,9 +30,14 @@ def test_dump_holds_what_was_plugged(boot: Boot) -> None:
 
 @pytest.mark.base("same")
 @pytest.mark.complains("Kernel panic - not syncing: NMI")
-def test_makedumpfile_leaves_out_what_is_unplugged(boot: Boot) -> None:
-    """It says that it does not know this kernel; what it counts is right all the same."""
-    vm = boot(vmem=["1G"], cmdline="crashkernel=192M memhp_default_state=online_movable")
+@pytest.mark.parametrize("memmap", ["0", "1"])
+def test_makedumpfile_leaves_out_what_is_unplugged(boot: Boot, memmap: str) -> None:
+    """It says that it does not know this kernel; what it counts is right all the same, wherever the maps are."""
+    vm = boot(
+        vmem=["1G"],
+        cmdline="crashkernel=192M memhp_default_state=online_movable"
+        f" memory_hotplug.memmap_on_memory={memmap}",
+    )
     vm.load_crash_kernel()
     vm.resize("384M")
     vm.resize("300M")
