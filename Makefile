@@ -69,7 +69,7 @@ e2e: build $(if $(S),$(foreach name,xen hyperv debian,$(findstring $(name),$(S))
 shell: build ## an interactive patched guest with a virtio-mem device
 	@$(PYTHON) -m vmtest shell
 
-bench: setup ## measure base against patched, in half an hour; QUICK=1 less, in a few minutes
+bench: setup ## measure base against patched, in 20 to 40 minutes; QUICK=1 less, in a few minutes
 	@tools/build bench-base
 	@tools/build bench-patched
 	@$(if $(QUICK),,tools/xen)

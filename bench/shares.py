@@ -2,7 +2,8 @@
 with few and with many memory blocks there.
 
 The guest is stopped again and again, and asked where it is. A function has its share of these samples, times what a
-block costs in instructions, which is exact; the share is not, by a few percent.
+block costs in instructions, which is exact. The share is not: the samples are taken in time, so that instructions
+count for more where the host is slow with them, as where they miss its caches.
 """
 
 import bisect
