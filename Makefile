@@ -1,5 +1,6 @@
 # Thin verbs: each calls one tool. `make` alone prints them.
-# Variables: BUILD=<directory> in place of build/, BASE_SRC=<tree or tarball> in place of the pinned kernel.
+# Variables: BUILD=<directory> in place of build/, BASE_SRC=<tree or tarball> in place of the pinned kernel,
+# CCACHE_DIR=<directory> for the compiler cache, in place of one in ~/.cache that all clones share.
 include base.mk
 
 PYTHON := /usr/bin/python3
@@ -84,13 +85,13 @@ rebase: setup ## try the series on another kernel, BASE_SRC=<tree or tarball>, p
 submit: setup ## write the mails that would be sent, and say what they lack; TOPIC=<one> of them
 	@tools/submit $(TOPIC)
 
-mutants: build ## plant bugs in the patched kernel and show which tests find them
-	@$(PYTHON) -m checks.mutants
+mutants: build ## plant bugs in the patched kernel and show which tests find them; TOPIC=<one> of them
+	@$(PYTHON) -m checks.mutants $(TOPIC)
 
 check: setup ## check the patches and the sources around them; C=<name> one of checks/
 	@$(PYTHON) -m pytest checks -k '$(C)'
 
-clean: ## remove build/ but for downloads and the compiler cache
+clean: ## remove build/ but for downloads
 	@tools/clean
 
 distclean: ## remove all of build/

@@ -1,22 +1,23 @@
-"""Plants bugs in kernel/resource.c, one at a time, and shows that the KUnit suite finds each.
+"""Plants bugs in the patched kernel, one at a time, and shows which tests find each: KUnit suites where they can, else
+scenarios.
 
-`make mutants`. A mutant is built in a copy of the patched object tree: make prefers the mutated
-kernel/resource.c that lies there to the one in the source tree, which is never touched. Two
-mutants are no inventions: they put back parts of the base's kernel/resource.c.
+`make mutants`, or `make mutants TOPIC=05-lookers`. A mutant is built in a copy of the patched object tree: make prefers
+the mutated file that lies there to the one in the source tree, which is never touched. Two mutants are no inventions:
+they put back parts of the base's kernel/resource.c.
 """
 
 import re
 import shutil
 import subprocess
 import sys
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 from vmtest import kunit, paths
 from vmtest.errors import Failure
 from vmtest.qemu import Machine
 from vmtest.vm import VM
 
-FILE = "kernel/resource.c"
+RESOURCE = "kernel/resource.c"
 OBJECTS = paths.BUILD / "obj" / "mutant"
 RESULTS = paths.ROOT / "docs" / "mutants.md"
 
@@ -25,6 +26,35 @@ class Mutant(NamedTuple):
     bug: str
     old: str
     new: str
+    file: str = RESOURCE
+
+
+class Planted(NamedTuple):
+    """A file of the kernel with a bug in it."""
+
+    bug: str
+    file: str
+    source: str
+    scenarios: str  # which of them find it, as pytest's -k; the KUnit suite "resource" if empty
+
+
+# A look that is not bracketed is seen as such; without the wait nothing helps.
+LOOKERS = "test_lookers and (all_look or kpageflags)"
+GUARD = "guard(rcu)();"
+LOOKER_MUTANTS = [
+    Mutant("offlining does not wait", "\twait_for_pfn_walkers();\n\tmemory_notify(MEM_OFFLINE",
+           "\tmemory_notify(MEM_OFFLINE", "mm/memory_hotplug.c"),
+    Mutant("offlining waits when it is too late", "\twait_for_pfn_walkers();\n\tmemory_notify(MEM_OFFLINE, &mem_arg);",
+           "\tmemory_notify(MEM_OFFLINE, &mem_arg);\n\twait_for_pfn_walkers();", "mm/memory_hotplug.c"),
+    Mutant("kpageflags and its like: no bracket", GUARD, ";", "fs/proc/page.c"),
+    Mutant("page_idle: no bracket", GUARD, ";", "mm/page_idle.c"),
+    Mutant("compaction: no bracket in the reset of skip hints", f"{GUARD}\n\n\tpage = pfn_to_online_page(pfn);",
+           "page = pfn_to_online_page(pfn);", "mm/compaction.c"),
+    Mutant("compaction: no bracket around free pages", f"{GUARD}\n\n\t/* Pageblock boundaries */",
+           "/* Pageblock boundaries */", "mm/compaction.c"),
+    Mutant("compaction: no bracket in its scanners", '#include "internal.h"\n', '#include "internal.h"\n'
+           "#define rcu_read_lock() do {} while (0)\n#define rcu_read_unlock() do {} while (0)\n", "mm/compaction.c"),
+]
 
 
 MUTANTS = [
@@ -77,9 +107,9 @@ def base_walks(patched: str, base: str) -> str:
     return patched.replace(ours, theirs)
 
 
-def build(source: str) -> None:
+def build(planted: Planted) -> None:
     """Builds the mutant; one that does not compile is a mistake in the table above."""
-    (OBJECTS / FILE).write_text(source)
+    (OBJECTS / planted.file).write_text(planted.source)
     # One script knows how a kernel is made.
     script = '. tools/lib.sh && . tools/kmake.sh && kmake "$0" "$1" bzImage'
     command = ["bash", "-c", script, str(paths.source("patched")), str(OBJECTS)]
@@ -90,11 +120,24 @@ def build(source: str) -> None:
             raise Failure(f"the mutant does not build; see {log}")
 
 
-def failures() -> list[str]:
+def failures(planted: Planted) -> list[str]:
+    return failing_scenarios(planted.scenarios) if planted.scenarios else failing_cases()
+
+
+def failing_scenarios(which: str) -> list[str]:
+    command = [sys.executable, "-m", "pytest", "scenarios", "-q", "-k", which, "--kernel", paths.MUTANT]
+    run = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
+    if run.returncode not in (0, 1):
+        raise Failure(f"{' '.join(command)}:\n{run.stdout}{run.stderr}")
+    found = re.findall(r"^FAILED \S+::(\S+)", run.stdout, re.MULTILINE)
+    return [name.replace(f"[{paths.MUTANT}-", "[").replace(f"[{paths.MUTANT}]", "") for name in found]
+
+
+def failing_cases() -> list[str]:
     """Boots the mutant and names the test cases that fail; a guest that dies is one."""
     cmdline = "kunit.enable=1 kunit.filter_glob=resource"
     try:
-        with VM("mutant", Machine("mutant", cmdline=cmdline)) as vm:
+        with VM("mutant", Machine(paths.MUTANT, cmdline=cmdline)) as vm:
             ktap = vm.sh(f"cat {kunit.RESULTS}/resource/results")
             complaints = vm.complaints()
     except Failure as failure:
@@ -118,41 +161,70 @@ def prepare() -> None:
     shutil.copytree(OBJECTS.with_name("patched"), OBJECTS, symlinks=True)
 
 
-def main() -> int:
-    patched = (paths.source("patched") / FILE).read_text()
-    base = (paths.source("base") / FILE).read_text()
-    sources = [("none: the suite passes", patched)]
-    sources += [("the base's own release", base_release(patched, base))]
-    sources += [("the base's own walks", base_walks(patched, base))]
-    for mutant in MUTANTS:
+def planted(mutants: list[Mutant], scenarios: str = "") -> Iterator[Planted]:
+    for mutant in mutants:
+        patched = (paths.source("patched") / mutant.file).read_text()
         if patched.count(mutant.old) != 1:
-            raise Failure(f"{mutant.bug}: {mutant.old!r} is not in {FILE} exactly once")
-        sources.append((mutant.bug, patched.replace(mutant.old, mutant.new)))
+            raise Failure(f"{mutant.bug}: {mutant.old!r} is not in {mutant.file} exactly once")
+        yield Planted(mutant.bug, mutant.file, patched.replace(mutant.old, mutant.new), scenarios)
 
-    prepare()
+
+def resource_mutants() -> Iterator[Planted]:
+    patched = (paths.source("patched") / RESOURCE).read_text()
+    base = (paths.source("base") / RESOURCE).read_text()
+    yield Planted("the base's own release", RESOURCE, base_release(patched, base), "")
+    yield Planted("the base's own walks", RESOURCE, base_walks(patched, base), "")
+    yield from planted(MUTANTS)
+
+
+TOPICS = {
+    "05-lookers": lambda: planted(LOOKER_MUTANTS, LOOKERS),
+    "10-resource": resource_mutants,
+}
+
+
+def try_topic(topic: str, missed: list[str]) -> list[str]:
+    """The rows of its table; what is not as expected goes to `missed`."""
+    bugs = list(TOPICS[topic]())
+    intact = (paths.source("patched") / bugs[0].file).read_text()
+    bugs.insert(0, Planted("none: all pass", bugs[0].file, intact, bugs[0].scenarios))
     rows = []
-    missed = []
-    for number, (bug, source) in enumerate(sources):
-        build(source)
-        found = failures()
+    for number, bug in enumerate(bugs):
+        build(bug)
+        found = failures(bug)
+        (OBJECTS / bug.file).unlink()
         verdict = ", ".join(found) if found else "nothing"
-        print(f"[{number + 1}/{len(sources)}] {bug}: {verdict}", flush=True)
-        rows.append(f"| {bug} | {verdict} |")
+        print(f"{topic} [{number}/{len(bugs) - 1}] {bug.bug}: {verdict}", flush=True)
+        rows.append(f"| {bug.bug} | {verdict} |")
         if bool(found) != (number > 0):
-            missed.append(bug)
+            missed.append(bug.bug)
+    return rows
+
+
+def main() -> int:
+    only = sys.argv[1:]
+    prepare()
+    missed: list[str] = []
+    tables = {topic: try_topic(topic, missed) for topic in only or TOPICS}
     shutil.rmtree(OBJECTS)
-    RESULTS.write_text(header() + "\n".join(rows) + "\n")
-    print(f"{len(sources) - 1} bugs planted, not as expected: {missed or 'none'}; see {RESULTS}")
+    count = sum(len(rows) - 1 for rows in tables.values())
+    print(f"{count} bugs planted, not as expected: {missed or 'none'}")
+    if not only:
+        RESULTS.write_text(header() + "".join(section(topic, rows) for topic, rows in tables.items()))
+        print(f"written: {RESULTS}")
     return 1 if missed else 0
 
 
 def header() -> str:
     return (
         "# Planted bugs, and what finds them\n\n"
-        "Written by `make mutants`: each bug is planted in kernel/resource.c of the patched"
-        " kernel,\nwhich is built, booted and runs its KUnit suite.\n\n"
-        "| bug | fails |\n|---|---|\n"
+        "Written by `make mutants`: each bug is planted in the patched kernel, which is built, booted and\n"
+        "runs the tests of its topic.\n"
     )
+
+
+def section(topic: str, rows: list[str]) -> str:
+    return f"\n## {topic}\n\n| bug | fails |\n|---|---|\n" + "\n".join(rows) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Every scenario runs on the base and on the patched kernel, and says what the base does.
 
     @pytest.mark.base("same")                    the base passes the same assertions
-    @pytest.mark.base(fails="text")              on the base an assertion fails, with that text
+    @pytest.mark.base(fails="text")              on the base an assertion fails, or a guest, with that text
     @pytest.mark.base(..., complains="pattern")  and a line like that has to come on its console
     @pytest.mark.base("compared")                the scenario runs once, boots both and compares
     @pytest.mark.base("absent")                  it runs once: it is about what only the series has
@@ -16,9 +16,10 @@ from typing import Any, Iterator, Protocol, Sequence
 import pytest
 
 from vmtest.debian import Computer, Debian
+from vmtest.errors import Failure
 from vmtest.hyperv import HyperV
 from vmtest.libvirt import UnderLibvirt
-from vmtest.paths import DEBUG, KERNELS, LARGE
+from vmtest.paths import DEBUG, KERNELS, LARGE, MUTANT
 from vmtest.qemu import Machine
 from vmtest.vm import VM
 from vmtest.xen import Dom0, Host
@@ -61,7 +62,7 @@ class BootDom0(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kernel", choices=[*KERNELS, DEBUG, LARGE], help="on this kernel only")
+    parser.addoption("--kernel", choices=[*KERNELS, DEBUG, LARGE, MUTANT], help="on this kernel only")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -96,7 +97,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
     failure = outcome.excinfo and outcome.excinfo[1]
     if failure is None:
         pytest.fail(f"the base was to fail here with {mark.kwargs['fails']!r}, and passes")
-    if isinstance(failure, AssertionError) and mark.kwargs["fails"] in str(failure):
+    if isinstance(failure, (AssertionError, Failure)) and mark.kwargs["fails"] in str(failure):
         outcome.force_result(True)
 
 

@@ -210,6 +210,48 @@ def test_a_page_cannot_be_allocated(boot: Boot, mode: str) -> None:
     fail_allocations(start(boot, mode), "fail_page_alloc")
 
 
+@pytest.mark.base(fails="QEMU closed the guest channel", complains="NULL pointer dereference|Oops: |Kernel panic")
+@pytest.mark.parametrize("cmdline", [HOSTED, "memhp_default_state=online_movable"])
+@pytest.mark.parametrize("mode", [SBM, BBM])
+def test_a_page_table_of_the_direct_map_cannot_be_allocated(boot: Boot, mode: str, cmdline: str) -> None:
+    vm = boot(vmem=["4G"], cmdline=cmdline)
+    vm.sh(f"rmmod virtio_mem && insmod {VIRTIO_MEM} {mode}")
+    before = vm.snapshot()
+    vm.resize("4G")
+    grown = vm.snapshot()
+    vm.resize("0")
+    for after in [1, 2, 3]:
+        assert resize_with_failing_allocation(vm, 4096 * MIB, "fail_page_alloc", after, "init_memory_mapping")
+        assert vm.snapshot() == grown, f"after allocation {after}"
+        vm.resize("0")
+        assert vm.snapshot() == before, f"after allocation {after}"
+
+
+@pytest.mark.long
+@pytest.mark.base("absent")
+@pytest.mark.parametrize("kind", failures.ALLOCATIONS)
+@pytest.mark.parametrize("cmdline", [HOSTED, "memhp_default_state=online_movable"])
+@pytest.mark.parametrize("mode", [SBM, BBM])
+def test_each_allocation_fails_once(boot: Boot, mode: str, cmdline: str, kind: str) -> None:
+    """Of all that it takes to add a memory block and to bring it online, beginning with its page table."""
+    vm = start(boot, mode, cmdline)
+    before = vm.snapshot()
+    vm.resize("128M")
+    grown = vm.snapshot()
+    vm.resize("0")
+    after = missed = 0
+    while missed < 3:
+        after += 1
+        missed = 0 if resize_with_failing_allocation(vm, 128 * MIB, kind, after) else missed + 1
+        # A memory block that could not be onlined is offline now; all else is as ever.
+        for block in set(vm.memory_blocks()) - set(before.blocks):
+            vm.run(f"echo online_movable >/sys/devices/system/memory/memory{block}/state")
+        assert vm.snapshot() == grown, f"after allocation {after}"
+        vm.resize("0")
+        assert vm.snapshot() == before, f"after allocation {after}"
+    assert after > 10
+
+
 @pytest.mark.base("same")
 @pytest.mark.parametrize("mode", [SBM, BBM])
 def test_the_device_changes_its_mind_all_the_time(boot: Boot, mode: str) -> None:

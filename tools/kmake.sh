@@ -1,8 +1,9 @@
 # Sourced after lib.sh by what calls the kernel's own make.
 # shellcheck shell=bash
 
-# Nothing outside build/ is written. Compilers see paths relative to build/, so that a moved clone keeps its cache.
-export CCACHE_DIR=${CCACHE_DIR:-$BUILD/ccache} CCACHE_BASEDIR=$BUILD
+# Nothing outside build/ is written but the compiler cache, which all clones of a user share: compilers see paths relative
+# to build/. Half of what a clone compiles, another one has compiled.
+export CCACHE_DIR=${CCACHE_DIR:-${XDG_CACHE_HOME:-${HOME:-$BUILD}/.cache}/hotmem-ccache} CCACHE_BASEDIR=$BUILD
 
 # kmake SOURCE OBJECTS TARGETS...: the same input gives the same bits.
 kmake() {

@@ -41,21 +41,19 @@ def failing_allocation(vm: VM, kind: str, after: int, below: str = "") -> Iterat
     """Of the allocations with the driver on their stack, or the function `below`, one in `after`
     fails, and only once.
 
-    Left out are the page tables of the direct map: x86 does not expect that they cannot be had;
-    and interrupts, below which the stack goes on: their allocations would count as well.
+    Left out are interrupts, below which the stack goes on: their allocations would count as well.
     """
-    function = "set -- $(grep -A 1 ' {}$' /proc/kallsyms); echo 0x$1 >{}-start; echo 0x$4 >{}-end"
+    function = "set -- $(grep -A 1 ' {}$' /proc/kallsyms); echo 0x$1 >require-start; echo 0x$4 >require-end"
     driver = (
         "set -- $(grep '^virtio_mem ' /proc/modules); echo $6 >require-start"
         "; printf '0x%x' $(($6 + $2)) >require-end"
     )
-    required = function.format(below, "require", "require") if below else driver
-    rejected = function.format("init_memory_mapping", "reject", "reject")
+    required = function.format(below) if below else driver
     # All tasks, by way of kthreadd those to come as well: the filter leaves out interrupts.
     tasks = "for f in /proc/[0-9]*/make-it-fail; do echo 1 >$f; done 2>/dev/null; echo Y >task-filter"
     vm.sh(
         f"cd {DEBUG}/{kind} && {ALLOCATIONS[kind]}; echo 0 >verbose; echo 32 >stacktrace-depth"
-        f"; {required}; {rejected}; {tasks}"
+        f"; {required}; {tasks}"
         f"; echo 100 >probability; echo {after} >interval; echo 1 >times"
     )
     yield

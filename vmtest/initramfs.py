@@ -48,7 +48,7 @@ def _common_files(kernel: str) -> dict[str, Path]:
         "/init": paths.ROOT / "guest/init",
         "/agent": paths.ROOT / "guest/agent",
         "/bin/busybox": tool("busybox"),
-        **{f"/bin/{name}": _compiled(name) for name in ("canary", "grants", "xenmem")},
+        **{f"/bin/{name}": _compiled(name) for name in ("canary", "fragment", "grants", "xenmem")},
         VIRTIO_MEM: paths.built(kernel, "drivers/virtio/virtio_mem.ko"),
     }
 

@@ -10,6 +10,7 @@ BUILD = Path(os.environ.get("BUILD", ROOT / "build")).resolve()
 KERNELS = ("base", "patched")  # the two that are compared
 DEBUG = "debug"  # the patched one with sanitizers
 BISECT = "bisect"  # the series up to some patch
+MUTANT = "mutant"  # the patched one with a planted bug
 LARGE = "large"  # the patched one with pageblocks of 4 MiB
 HOTMEM = "hotmem"  # the patched one as a Debian package
 BALLOONED = "-ballooned"  # behind base or patched: those without Xen's unpopulated pages

@@ -39,8 +39,10 @@ class Machine:
     memory: str = "512M"  # at boot
     cmdline: str = ""  # appended to the kernel's own
     one_cpu: bool = False
+    smp: int = 2  # CPUs, if nothing else is said
     count_instructions: bool = False  # one CPU, on which an instruction takes a nanosecond
     device_block: str = "2M"  # the smallest piece that a virtio-mem device plugs
+    cpu: str = ""  # with what QEMU gives it if not said
     second_node: bool = False  # a NUMA node with nothing but the virtio-mem devices
     trace: bool = False  # writes what virtio-mem devices are asked and answer to REQUESTS
 
@@ -53,7 +55,7 @@ class Machine:
 
     @property
     def cpus(self) -> int:
-        return 1 if self.one_cpu or self.count_instructions else 2
+        return 1 if self.one_cpu or self.count_instructions else self.smp
 
     @property
     def channel(self) -> str:
@@ -83,6 +85,7 @@ class Machine:
             command += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
         else:
             command += ["-accel", "tcg,thread=multi"]
+        command += ["-cpu", self.cpu] if self.cpu else []
         command += ["-smp", str(self.cpus)]
         command += ["-m", f"{self.boot_memory()},slots=8,maxmem=400G"]
         command += self.boot()

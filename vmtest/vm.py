@@ -177,6 +177,9 @@ class VM(Guest):
         start = self.dimms()[name]
         self.qemu("device_del", id=name)
         self._wait_system_ram(start, parse_size(size), there=False)
+        self.wait_dimm_gone(name)
+
+    def wait_dimm_gone(self, name: str) -> None:
         wait_until(
             lambda: name not in self.dimms(),
             lambda: f"guest {self.name} keeps {name}; QEMU's events: {self.events}",

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who looks at struct pages by their number, and what happens if memory goes while somebody does.
+ *
+ * /sys/kernel/debug/looker/sites has a line "function+place task looks naked" for each place that has called
+ * pfn_to_online_page() so far, and each task there: how often, and how often outside of an RCU read-side critical section.
+ * Opening it for writing forgets them.
+ *
+ * "place task" written to /sys/kernel/debug/looker/hold, with a place from that list: of the next memory block that goes
+ * offline, the first page that the task looks up there makes it stop right behind the look, where it can be
+ * preempted. Going offline waits for that, on another CPU. The task stays stopped for HOLD_MS, or until the memory is
+ * offline, if that does not wait. Reading "hold" then says "waited" or "gone"; "idle" if no memory goes, or nobody came;
+ * "missed" if the task was in an RCU read-side critical section and had left that when it stopped.
+ *
+ * A task is stopped by a task of real-time priority on its CPU. Where it holds a spinlock it goes on until it drops that.
+ */
+#include <linux/debugfs.h>
+#include <linux/delay.h>
+#include <linux/irq_work.h>
+#include <linux/kallsyms.h>
+#include <linux/kprobes.h>
+#include <linux/kthread.h>
+#include <linux/memory.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#define HOLD_MS		400
+#define COME_MS		60000	/* how long a task may take until it looks */
+#define MOST_SITES	128
+
+static struct site {
+	unsigned long addr;
+	char comm[TASK_COMM_LEN];
+	atomic_long_t looks, naked;
+} sites[MOST_SITES];
+static unsigned int nr_sites;
+static DEFINE_RAW_SPINLOCK(sites_lock);
+
+/* States of one hold, in their order. */
+enum { IDLE, WANTED, ARMED, CAUGHT, STOPPED, WAITED, GONE, MISSED };
+static const char * const state_names[] = {
+	"idle", "wanted", "armed", "caught", "stopped", "waited", "gone", "missed",
+};
+static atomic_t state;
+static unsigned long armed_start, armed_end;	/* pfns */
+static int armed_not_on;			/* the CPU that takes the memory offline */
+static char held_comm[TASK_COMM_LEN];
+static struct task_struct *caught;		/* is stopped, so it does not go away */
+static bool caught_in_section;
+static DECLARE_WAIT_QUEUE_HEAD(change);
+
+static struct task_struct *hogs[NR_CPUS];
+static struct irq_work wake_hog[NR_CPUS];
+static DECLARE_WAIT_QUEUE_HEAD(hog_wait);
+static int hog_wanted_on = -1;
+
+/* Whether the interrupted code is in an RCU read-side critical section of any kind. */
+static bool in_section(struct pt_regs *regs)
+{
+	return (preempt_count() & (PREEMPT_MASK | SOFTIRQ_MASK)) || rcu_preempt_depth() ||
+	       !(regs->flags & X86_EFLAGS_IF);
+}
+
+/* At the entry of pfn_to_online_page(). */
+static int note_site(struct kprobe *probe, struct pt_regs *regs)
+{
+	unsigned long addr = *(unsigned long *)regs->sp;
+	unsigned int i;
+
+	raw_spin_lock(&sites_lock);
+	for (i = 0; i < nr_sites && (sites[i].addr != addr || strcmp(sites[i].comm, current->comm)); i++)
+		;
+	if (i == nr_sites && nr_sites < MOST_SITES) {
+		sites[i].addr = addr;
+		strscpy(sites[i].comm, current->comm);
+		nr_sites++;
+	}
+	raw_spin_unlock(&sites_lock);
+	if (i < MOST_SITES) {
+		atomic_long_inc(&sites[i].looks);
+		if (!in_section(regs))
+			atomic_long_inc(&sites[i].naked);
+	}
+	return 0;
+}
+
+/* Its presence keeps the probe from being optimized to a jump, in which preemption is disabled. */
+static void not_optimized(struct kprobe *probe, struct pt_regs *regs, unsigned long flags)
+{
+}
+
+static struct kprobe lookup_probe = {
+	.symbol_name = "pfn_to_online_page",
+	.pre_handler = note_site,
+	.post_handler = not_optimized,
+};
+
+/* Where pfn_to_online_page() has returned to. */
+static int catch(struct kprobe *probe, struct pt_regs *regs)
+{
+	const struct page *page = (struct page *)regs->ax;
+	unsigned long pfn;
+
+	if (atomic_read(&state) != ARMED || !page || strcmp(current->comm, held_comm) ||
+	    smp_processor_id() == armed_not_on)
+		return 0;
+	pfn = page_to_pfn(page);
+	if (pfn < armed_start || pfn >= armed_end || atomic_cmpxchg(&state, ARMED, CAUGHT) != ARMED)
+		return 0;
+	caught = current;
+	caught_in_section = in_section(regs);
+	/* An interrupt as soon as these are enabled, which is at once. */
+	irq_work_queue(&wake_hog[smp_processor_id()]);
+	return 0;
+}
+
+static struct kprobe hold_probe = { .pre_handler = catch, .post_handler = not_optimized };
+static bool hold_registered;
+
+static void do_wake_hog(struct irq_work *work)
+{
+	WRITE_ONCE(hog_wanted_on, smp_processor_id());
+	wake_up_all(&hog_wait);
+}
+
+static int hog(void *cpu)
+{
+	unsigned long end;
+
+	while (!kthread_should_stop()) {
+		wait_event_interruptible(hog_wait, kthread_should_stop() ||
+					 READ_ONCE(hog_wanted_on) == (long)cpu);
+		if (kthread_should_stop())
+			break;
+		WRITE_ONCE(hog_wanted_on, -1);
+		atomic_set(&state, caught_in_section && !READ_ONCE(caught->rcu_read_lock_nesting) ? MISSED : STOPPED);
+		wake_up_all(&change);
+		end = jiffies + msecs_to_jiffies(HOLD_MS);
+		while (atomic_read(&state) == STOPPED && time_before(jiffies, end))
+			cpu_relax();
+		atomic_cmpxchg(&state, STOPPED, WAITED);
+	}
+	return 0;
+}
+
+static int notify(struct notifier_block *self, unsigned long action, void *arg)
+{
+	const struct memory_notify *memory = arg;
+
+	switch (action) {
+	case MEM_GOING_OFFLINE:
+		if (atomic_read(&state) != WANTED)
+			break;
+		armed_start = memory->start_pfn;
+		armed_end = memory->start_pfn + memory->nr_pages;
+		/* Stays on this CPU, so that it is not behind the hog. */
+		migrate_disable();
+		armed_not_on = raw_smp_processor_id();
+		atomic_set(&state, ARMED);
+		wait_event_timeout(change, atomic_read(&state) >= STOPPED, msecs_to_jiffies(COME_MS));
+		atomic_cmpxchg(&state, ARMED, IDLE);
+		migrate_enable();
+		break;
+	case MEM_OFFLINE:
+		/* The memory map goes now. Have mercy, and let the task be through with it. */
+		if (atomic_cmpxchg(&state, STOPPED, GONE) == STOPPED)
+			msleep(100);
+		break;
+	}
+	return NOTIFY_OK;
+}
+
+/* Behind all others: those may say no. */
+static struct notifier_block notifier = { .notifier_call = notify, .priority = INT_MIN };
+
+static int sites_show(struct seq_file *file, void *unused)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_sites; i++)
+		seq_printf(file, "%ps+0x%lx %s %ld %ld\n", (void *)sites[i].addr, sites[i].addr, sites[i].comm,
+			   atomic_long_read(&sites[i].looks), atomic_long_read(&sites[i].naked));
+	return 0;
+}
+
+static int sites_open(struct inode *inode, struct file *file)
+{
+	if (file->f_mode & FMODE_WRITE) {
+		guard(raw_spinlock_irq)(&sites_lock);
+		memset(sites, 0, sizeof(sites));
+		nr_sites = 0;
+	}
+	return single_open(file, sites_show, NULL);
+}
+
+static const struct file_operations sites_fops = {
+	.owner = THIS_MODULE,
+	.open = sites_open,
+	.read = seq_read,
+	.llseek = seq_lseek,
+	.release = single_release,
+};
+
+static int hold_show(struct seq_file *file, void *unused)
+{
+	seq_printf(file, "%s\n", state_names[atomic_read(&state)]);
+	return 0;
+}
+
+static int hold_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, hold_show, NULL);
+}
+
+static ssize_t hold_write(struct file *file, const char __user *user, size_t count, loff_t *pos)
+{
+	char text[80];
+	unsigned long addr;
+	int error;
+
+	if (count >= sizeof(text))
+		return -EINVAL;
+	if (copy_from_user(text, user, count))
+		return -EFAULT;
+	text[count] = 0;
+	if (hold_registered) {
+		atomic_set(&state, IDLE);
+		unregister_kprobe(&hold_probe);
+		hold_registered = false;
+	}
+	if (sscanf(text, "%lx %15s", &addr, held_comm) != 2)
+		return -EINVAL;
+	hold_probe.addr = (void *)addr;
+	hold_probe.flags = 0;
+	error = register_kprobe(&hold_probe);
+	if (error)
+		return error;
+	hold_registered = true;
+	atomic_set(&state, WANTED);
+	return count;
+}
+
+static const struct file_operations hold_fops = {
+	.owner = THIS_MODULE,
+	.open = hold_open,
+	.read = seq_read,
+	.write = hold_write,
+	.llseek = seq_lseek,
+	.release = single_release,
+};
+
+static struct dentry *directory;
+
+static void stop_hogs(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		if (hogs[cpu])
+			kthread_stop(hogs[cpu]);
+}
+
+static int __init looker_init(void)
+{
+	long cpu;
+	int error;
+
+	for_each_online_cpu(cpu) {
+		struct task_struct *task = kthread_create_on_cpu(hog, (void *)cpu, cpu, "hog/%u");
+
+		if (IS_ERR(task)) {
+			stop_hogs();
+			return PTR_ERR(task);
+		}
+		init_irq_work(&wake_hog[cpu], do_wake_hog);
+		sched_set_fifo(task);
+		hogs[cpu] = task;
+		wake_up_process(task);
+	}
+	error = register_memory_notifier(&notifier);
+	if (error) {
+		stop_hogs();
+		return error;
+	}
+	error = register_kprobe(&lookup_probe);
+	if (error) {
+		unregister_memory_notifier(&notifier);
+		stop_hogs();
+		return error;
+	}
+	directory = debugfs_create_dir("looker", NULL);
+	debugfs_create_file("sites", 0644, directory, NULL, &sites_fops);
+	debugfs_create_file("hold", 0644, directory, NULL, &hold_fops);
+	return 0;
+}
+
+static void __exit looker_exit(void)
+{
+	debugfs_remove(directory);
+	if (hold_registered)
+		unregister_kprobe(&hold_probe);
+	unregister_kprobe(&lookup_probe);
+	unregister_memory_notifier(&notifier);
+	stop_hogs();
+}
+
+module_init(looker_init);
+module_exit(looker_exit);
+MODULE_DESCRIPTION("Stops those who look at memory while it goes");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,198 @@
+"""Nobody looks at a memory map that is gone: from a page frame number to a struct page, while memory goes."""
+
+import random
+from typing import Any, Callable
+
+import pytest
+
+from conftest import Boot
+from vmtest import kmem, looker
+from vmtest.initramfs import VIRTIO_MEM
+from vmtest.vm import MEMORY, VM
+
+Goes = tuple[Callable[[], Any], Callable[[], Any]]  # asks for memory to go, and waits until it is gone
+
+MOVABLE = "memhp_default_state=online_movable"
+# Half of each pageblock is in use, so that there is something to migrate, and room for it.
+FILES = """
+    mkdir -p /files && mount -t tmpfs -o size=90% tmpfs /files
+    for i in $(seq 60); do dd if=/dev/zero of=/files/$i bs=1M count=8 2>/dev/null; done
+    for i in $(seq 1 2 60); do rm /files/$i; done
+"""
+COMPACT = "echo 1 >/proc/sys/vm/compact_memory"
+PAGE_IDLE = "/sys/kernel/mm/page_idle/bitmap"
+
+# Who looks, by a shell command, at memory from 4 GiB on, where all that can go is: the task's name, and the
+# functions in which it looks pages up.
+LOOKERS = {
+    "kpageflags": ("dd if=/proc/kpageflags of=/dev/null bs=64K skip=128", "dd", ["get_kpage_info", "kpage_read"]),
+    "kpagecount": ("dd if=/proc/kpagecount of=/dev/null bs=64K skip=128", "dd", ["get_kpage_info", "kpage_read"]),
+    "page_idle": (f"dd if={PAGE_IDLE} of=/dev/null bs=4K skip=32", "dd", ["page_idle_get_folio"]),
+    "compaction": (COMPACT, "sh", ["pageblock_pfn_to_page", "__pageblock_pfn_to_page"]),
+}
+
+# Those that look without RCU, since memory cannot go meanwhile.
+HOLD_ON = {
+    "find_smallest_section_pfn": "mem_hotplug_lock",
+    "find_biggest_section_pfn": "mem_hotplug_lock",
+    "pfn_is_in_zone": "mem_hotplug_lock",
+    "auto_movable_zone_for_pfn": "mem_hotplug_lock",
+    "remove_pfn_range_from_zone": "mem_hotplug_lock",
+    "try_offline_memory_block": "device_hotplug_lock",
+    "virtio_mem_remove_free_memory": "hotplug_mutex, which memory that goes offline takes",
+    "virtio_mem_sbm_unplug_free_mb": "the same, compiled into its caller",
+    "start_isolate_page_range": "asks whether there is an online page",
+    "isolate_single_pageblock": "its own isolated pageblock",
+    "undo_isolate_page_range": "its own isolated pageblocks",
+    "test_pages_isolated": "its own isolated pageblocks",
+}
+
+
+def grown(boot: Boot, size: str, cmdline: str = MOVABLE) -> VM:
+    vm = boot(vmem=["4G"], memory="512M", cmdline=cmdline)
+    vm.resize(size)
+    looker.load(vm)
+    return vm
+
+
+@pytest.mark.base(fails="look outside of RCU")
+def test_all_look_under_rcu(boot: Boot) -> None:
+    vm = grown(boot, "1G", f"{MOVABLE} page_owner=on")
+    vm.sh(FILES)
+    looker.forget(vm)
+    for look, _, _ in LOOKERS.values():
+        vm.sh(f"{look} 2>/dev/null")
+    vm.sh(
+        "cat /proc/pagetypeinfo >/dev/null; head -c 1000000 /sys/kernel/debug/page_owner >/dev/null"
+        "; echo 1 >/sys/kernel/debug/split_huge_pages"
+    )
+    vm.resize("512M")
+    seen = looker.sites(vm)
+    for needed in ["pageblock_pfn_to_page", "pagetypeinfo_show", "split_huge_pages_write"]:
+        assert any(needed in site.function for site in seen), f"{needed} did not look: {seen}"
+    naked = [site for site in seen if site.naked and site.function not in HOLD_ON]
+    assert not naked, f"these look outside of RCU: {naked}"
+
+
+@pytest.mark.base(fails="memory is gone while somebody looks")
+@pytest.mark.parametrize("who", LOOKERS)
+def test_memory_stays_while_somebody_looks(boot: Boot, who: str) -> None:
+    vm = grown(boot, "1G")
+    vm.sh(FILES)
+
+    def back() -> None:
+        vm.resize("896M")
+        vm.resize("1G")
+
+    results = looker.hold_while_memory_goes(vm, *LOOKERS[who], lambda: vm.request("896M"), back)
+    assert results == ["waited"] * len(results), f"memory is gone while somebody looks: {results}"
+    vm.sh("umount /files")
+    vm.resize("0")
+
+
+def take_offline(vm: VM, address: int) -> Goes:
+    """A memory block, by user space."""
+    block = vm.block_at(address)
+    return (
+        lambda: vm.sh(f"{{ echo offline >{block}/state; }} >/dev/null 2>&1 &"),
+        lambda: vm.sh(f"until grep -q offline {block}/state; do usleep 9999; done; echo online_movable >{block}/state"),
+    )
+
+
+def boot_memory(boot: Boot) -> tuple[VM, Goes]:
+    vm = boot(memory="4G", cmdline="movablecore=1G")
+    movable = vm.sh(f"cd {MEMORY} && grep -l Movable memory*/valid_zones").split()
+    first = min(int(name.split("/")[0].removeprefix("memory")) for name in movable)
+    return vm, take_offline(vm, first * vm.block_size)
+
+
+def persistent_memory(boot: Boot) -> tuple[VM, Goes]:
+    vm = boot(memory="4G", cmdline=f"{kmem.PERSISTENT} {MOVABLE}")
+    vm.sh(kmem.MAKE_DAX_DEVICE)
+    kmem.hand_over(vm)
+    (ram,) = vm.iomem().system_ram("kmem")
+    return vm, take_offline(vm, ram.start)
+
+
+def dimm(boot: Boot) -> tuple[VM, Goes]:
+    vm = boot(cmdline=MOVABLE)
+    vm.add_dimm("dimm0", "256M")
+
+    def back() -> None:
+        vm.wait_dimm_gone("dimm0")
+        vm.add_dimm("dimm0", "256M")
+
+    return vm, (lambda: vm.qemu("device_del", id="dimm0"), back)
+
+
+def big_block(boot: Boot) -> tuple[VM, Goes]:
+    vm = boot(vmem=["1G"], cmdline=MOVABLE)
+    vm.sh(f"rmmod virtio_mem && insmod {VIRTIO_MEM} force_bbm=1")
+    vm.resize("1G")
+
+    def back() -> None:
+        vm.resize("896M")
+        vm.resize("1G")
+
+    return vm, (lambda: vm.request("896M"), back)
+
+
+@pytest.mark.base(fails="memory is gone while somebody looks")
+@pytest.mark.parametrize("way", [boot_memory, persistent_memory, dimm, big_block])
+def test_memory_stays_however_it_goes(boot: Boot, way: Callable[[Boot], tuple[VM, Goes]]) -> None:
+    vm, goes = way(boot)
+    looker.load(vm)
+    results = looker.hold_while_memory_goes(vm, *LOOKERS["kpageflags"], *goes)
+    assert results == ["waited"] * len(results), f"memory is gone while somebody looks: {results}"
+
+
+@pytest.mark.base("absent")
+def test_adding_memory_compacts(boot: Boot) -> None:
+    """The memory map that is added takes pages that are not there before the task that adds it has compacted memory."""
+    vm = boot(vmem=["4G"], memory="512M", cmdline=MOVABLE)
+    looker.load(vm)
+    free = vm.meminfo()["MemFree"] >> 20
+    vm.sh("mkdir /files && mount -t tmpfs -o size=100% tmpfs /files")
+    vm.sh(f"(cd /files; fragment {free - 30} hold) >fragmented 2>&1 & until [ -s fragmented ]; do usleep 9999; done")
+    assert vm.sh("cat fragmented") == "fragmented"
+    looker.forget(vm)
+    vm.resize("4G")
+    seen = {site.function for site in looker.sites(vm) if site.task.startswith("kworker")}
+    assert "pageblock_pfn_to_page" in seen, f"nothing was compacted: {seen}"
+    vm.sh("killall fragment; sleep 1; umount /files")
+    vm.resize("0")
+
+
+def race(vm: VM, look: str, resizes: int, seed: int) -> None:
+    """Resizes at random while two loops look and files come and go."""
+    chosen = random.Random(seed)
+    vm.sh("mkdir -p /files && mount -t tmpfs -o size=90% tmpfs /files")
+    looker.start(vm, look)
+    vm.sh(
+        "{ while [ ! -e enough ]; do for i in $(seq 60); do dd if=/dev/zero of=/files/$i bs=1M count=8; done"
+        "; for i in $(seq 1 2 60) $(seq 2 2 60); do rm -f /files/$i; done; done; touch files_end; } >/dev/null 2>&1 &"
+    )
+    for _ in range(resizes):
+        vm.request(f"{chosen.randrange(256, 2048, 4)}M")
+        vm.sh(f"usleep {chosen.randrange(3000000)}")
+    looker.stop(vm)
+    vm.sh("until [ -e files_end ]; do usleep 10000; done; umount /files")
+    vm.resize("0")
+
+
+RACES = {"compaction": COMPACT, "kpageflags": "dd if=/proc/kpageflags of=/dev/null bs=1M skip=8"}
+
+
+@pytest.mark.base("absent")
+@pytest.mark.parametrize("cmdline", [MOVABLE, f"{MOVABLE} memory_hotplug.memmap_on_memory=1"])
+@pytest.mark.parametrize("who", RACES)
+def test_a_short_race(boot: Boot, who: str, cmdline: str) -> None:
+    race(boot(vmem=["4G"], memory="512M", cmdline=cmdline), RACES[who], 12, seed=1)
+
+
+# The base is to die within so many resizes, of 1.5 s on average; it took 11 at most.
+@pytest.mark.long
+@pytest.mark.base(fails="QEMU closed the guest channel", complains="unable to handle|BUG: |Oops|Kernel panic")
+@pytest.mark.parametrize("who", RACES)
+def test_a_long_race(boot: Boot, who: str) -> None:
+    race(boot(vmem=["4G"], memory="512M", cmdline=MOVABLE), RACES[who], 100, seed=2)

@@ -1,0 +1,91 @@
+"""Tasks that look at struct pages by their number, in a guest with the module guest/looker."""
+
+import re
+from dataclasses import dataclass
+from typing import Callable, Iterable
+
+from vmtest import module
+from vmtest.errors import Failure
+from vmtest.vm import VM
+from vmtest.wait import wait_until
+
+TRIES = 20
+MODULE, DIRECTORY = "guest/looker", "/sys/kernel/debug/looker"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in the kernel that has looked pages up."""
+
+    function: str
+    address: str
+    task: str
+    looks: int
+    naked: int  # of these, outside of an RCU read-side critical section
+
+
+def load(vm: VM) -> None:
+    vm.sh(f"insmod {module.bring(vm, MODULE)}")
+
+
+def sites(vm: VM) -> list[Site]:
+    found = re.findall(r"(\S+)(?: \[\w+\])?\+(0x\w+) (\S+) (\d+) (\d+)", vm.sh(f"cat {DIRECTORY}/sites"))
+    # Of a function that was compiled apart for some of its callers, "name.constprop.0", the name.
+    return [
+        Site(name.split(".")[0], address, task, int(looks), int(naked)) for name, address, task, looks, naked in found
+    ]
+
+
+def forget(vm: VM) -> None:
+    vm.sh(f": >{DIRECTORY}/sites")
+
+
+def start(vm: VM, look: str) -> None:
+    """Has a shell command look again and again, on each CPU, until stop()."""
+    vm.sh(
+        "rm -f enough; for mask in 1 2; do"
+        f" {{ touch looking$mask; while [ ! -e enough ]; do {look}; done; rm looking$mask; }} >/dev/null 2>&1 &"
+        " taskset -p $mask $! >/dev/null; done"
+    )
+
+
+def stop(vm: VM) -> None:
+    vm.sh("touch enough; while [ -e looking1 ] || [ -e looking2 ]; do usleep 10000; done")
+
+
+def hold_while_memory_goes(
+    vm: VM, look: str, task: str, functions: Iterable[str], go: Callable[[], None], back: Callable[[], None]
+) -> list[str]:
+    """For each place in one of `functions` where `task` looks while the command `look` runs: stops it right behind the
+    look at a page of a memory block that is going. What the module says of each: "waited", or "gone" if the memory
+    went offline meanwhile. `go` asks for memory to go and does not wait, `back` waits until it is gone, and restores
+    it."""
+    forget(vm)
+    start(vm, look)
+    wanted = set(functions)
+    found: list[Site] = []
+
+    def seen() -> bool:
+        found[:] = [site for site in sites(vm) if site.task == task and site.function in wanted]
+        return bool(found)
+
+    wait_until(seen, lambda: f"nobody looks in {wanted}; seen: {sites(vm)}", 60)
+    results = [hold(vm, site, go, back) for site in found]
+    stop(vm)
+    return results
+
+
+def hold(vm: VM, site: Site, go: Callable[[], None], back: Callable[[], None]) -> str:
+    """Once more if the task went on for too long before it stopped, which depends on the machine."""
+
+    def state() -> str:
+        return vm.sh(f"cat {DIRECTORY}/hold")
+
+    for _ in range(TRIES):
+        vm.sh(f"echo {site.address} {site.task} >{DIRECTORY}/hold")
+        go()
+        wait_until(lambda: state() in ("waited", "gone", "missed", "idle"), lambda: f"{site} is {state()}", 100)
+        back()
+        if state() in ("waited", "gone"):
+            return state()
+    raise Failure(f"{site} does not stop while it looks at memory that goes: {state()}")
