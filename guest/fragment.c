@@ -1,27 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * fragment MIB HUGE: fills a file of a tmpfs, the current directory, with so many MiB and punches a hole for every
- * second page, so that no pageblock is free and each page that is left can be moved; then wants HUGE huge pages, which
- * takes compaction. Writes "instructions huge": CPU time in ns that this took, which is instructions under "qemu -icount
- * shift=0", and how many came. Transparent huge pages and their defrag have to be set to "always".
+ * fragment MIB: fills a file of a tmpfs, the current directory, with so many MiB and punches a hole for every second
+ * page, so that no pageblock is free and each page that is left can be moved. Removing the file frees them.
  *
- * fragment MIB hold: the same without the huge pages. Writes a line, and stays.
- *
- * fragment all: has all memory compacted, and writes the CPU time.
+ * fragment all: has all memory compacted, and writes the CPU time in ns that this took, which is instructions under
+ * "qemu -icount shift=0".
  */
 #define _GNU_SOURCE
 #include <err.h>
 #include <fcntl.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096UL
-#define HUGE (2UL << 20)
 #define PUNCH (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
 
 static long long cpu_time(void)
@@ -30,19 +24,6 @@ static long long cpu_time(void)
 
 	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
 	return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
-
-static long huge_pages(void)
-{
-	char line[128];
-	long kib = 0, sum = 0;
-	FILE *smaps = fopen("/proc/self/smaps", "r");
-
-	while (fgets(line, sizeof(line), smaps))
-		if (sscanf(line, "AnonHugePages: %ld kB", &kib) == 1)
-			sum += kib;
-	fclose(smaps);
-	return sum * 1024 / HUGE;
 }
 
 static void compact_all(void)
@@ -69,35 +50,13 @@ static void make_holes(size_t size)
 			err(1, "punch");
 }
 
-static void get_huge_pages(size_t count)
-{
-	char *memory = mmap(NULL, (count + 1) * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	long long before = cpu_time();
-	size_t at;
-
-	if (memory == MAP_FAILED)
-		err(1, "mmap");
-	memory = (char *)(((uintptr_t)memory + HUGE - 1) & -HUGE);
-	for (at = 0; at < count; at++)
-		memory[at * HUGE] = 1;
-	printf("%lld", cpu_time() - before);
-	printf(" %ld\n", huge_pages());
-}
-
 int main(int argc, char **argv)
 {
-	if (argc == 2 && !strcmp(argv[1], "all")) {
-		compact_all();
-		return 0;
-	}
-	if (argc != 3)
+	if (argc != 2)
 		return 1;
-	make_holes(strtoul(argv[1], NULL, 0) << 20);
-	if (!strcmp(argv[2], "hold")) {
-		puts("fragmented");
-		fflush(stdout);
-		pause();
-	}
-	get_huge_pages(strtoul(argv[2], NULL, 0));
+	if (strcmp(argv[1], "all"))
+		make_holes(strtoul(argv[1], NULL, 0) << 20);
+	else
+		compact_all();
 	return 0;
 }

@@ -153,13 +153,12 @@ def test_adding_memory_compacts(boot: Boot) -> None:
     looker.load(vm)
     free = vm.meminfo()["MemFree"] >> 20
     vm.sh("mkdir /files && mount -t tmpfs -o size=100% tmpfs /files")
-    vm.sh(f"(cd /files; fragment {free - 30} hold) >fragmented 2>&1 & until [ -s fragmented ]; do usleep 9999; done")
-    assert vm.sh("cat fragmented") == "fragmented"
+    vm.sh(f"cd /files; fragment {free - 30}")
     looker.forget(vm)
     vm.resize("4G")
     seen = {site.function for site in looker.sites(vm) if site.task.startswith("kworker")}
     assert "pageblock_pfn_to_page" in seen, f"nothing was compacted: {seen}"
-    vm.sh("killall fragment; sleep 1; umount /files")
+    vm.sh("umount /files")
     vm.resize("0")
 
 
