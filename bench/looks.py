@@ -11,7 +11,7 @@ from vmtest import module, paths
 from vmtest.qemu import Machine
 from vmtest.vm import VM
 
-MODULE = "bench/look_cost"
+MODULE, MEASURE = "bench/look_cost", "/sys/module/look_cost/parameters/measure"
 COMPACT = "while [ ! -e enough ]; do echo 1 >/proc/sys/vm/compact_memory; done"
 CPUS = (2, 4)
 
@@ -23,8 +23,7 @@ class Looks:
 
 
 def measured(vm: VM, what: str) -> dict[str, float]:
-    file = module.bring(vm, MODULE)
-    vm.run(f"dmesg -c >/dev/null; insmod {file} looks={int(what == 'look')} waits={int(what == 'wait')}")
+    vm.sh(f"[ -e {MEASURE} ] || insmod {module.bring(vm, MODULE)}; dmesg -c >/dev/null; echo {what} >{MEASURE}")
     found = re.findall(rf"look_cost: {what} (.+) (\d+)$", vm.sh("dmesg"), re.MULTILINE)
     return {name: int(picoseconds) / 1000 for name, picoseconds in found}
 
