@@ -138,7 +138,11 @@ def big_block(boot: Boot) -> tuple[VM, Goes]:
 
 
 @pytest.mark.base(fails="memory is gone while somebody looks")
-@pytest.mark.parametrize("way", [boot_memory, persistent_memory, dimm, big_block])
+@pytest.mark.parametrize(
+    "way",
+    # In the first two, pages can be in use, and how long it takes to migrate them depends on the machine.
+    [pytest.param(way, marks=pytest.mark.long) for way in (boot_memory, persistent_memory)] + [dimm, big_block],
+)
 def test_memory_stays_however_it_goes(boot: Boot, way: Callable[[Boot], tuple[VM, Goes]]) -> None:
     vm, goes = way(boot)
     looker.load(vm)
