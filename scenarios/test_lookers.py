@@ -74,6 +74,8 @@ def test_all_look_under_rcu(boot: Boot) -> None:
     assert not naked, f"these look outside of RCU: {naked}"
 
 
+# On a busy host a task can fail to stop within its look, and no try may succeed: not for CI.
+@pytest.mark.long
 @pytest.mark.base(fails="memory is gone while somebody looks")
 @pytest.mark.parametrize("who", LOOKERS)
 def test_memory_stays_while_somebody_looks(boot: Boot, who: str) -> None:
@@ -137,12 +139,9 @@ def big_block(boot: Boot) -> tuple[VM, Goes]:
     return vm, (lambda: vm.request("896M"), back)
 
 
+@pytest.mark.long
 @pytest.mark.base(fails="memory is gone while somebody looks")
-@pytest.mark.parametrize(
-    "way",
-    # In the first two, pages can be in use, and how long it takes to migrate them depends on the machine.
-    [pytest.param(way, marks=pytest.mark.long) for way in (boot_memory, persistent_memory)] + [dimm, big_block],
-)
+@pytest.mark.parametrize("way", [boot_memory, persistent_memory, dimm, big_block])
 def test_memory_stays_however_it_goes(boot: Boot, way: Callable[[Boot], tuple[VM, Goes]]) -> None:
     vm, goes = way(boot)
     looker.load(vm)
