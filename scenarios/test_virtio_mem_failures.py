@@ -204,7 +204,7 @@ def test_the_second_section_of_what_is_added_cannot_be_allocated(boot: Boot) -> 
     assert vm.snapshot() == before
 
 
-@pytest.mark.base("same")
+@pytest.mark.base("absent")  # the base oopses if it is a page table, see below
 @pytest.mark.parametrize("mode", [SBM, BBM, BBM_LARGE])
 def test_a_page_cannot_be_allocated(boot: Boot, mode: str) -> None:
     fail_allocations(start(boot, mode), "fail_page_alloc")
