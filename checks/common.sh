@@ -30,27 +30,39 @@ at() {
 	git -C "$at_tree" reset -q --hard "$1"
 }
 
-# configure_at: the shared object directory gets the guest's configuration, as the shared worktree understands it.
+# configure_at: the shared object directory gets the guests' configuration and what the series touches besides, as the shared worktree understands it.
 configure_at() {
 	git -C "$at_tree" diff --quiet "$tip" || die "configure_at is called at another commit than the last" "mend $0"
-	call "$ROOT/tools/config" "$at_tree" "$BUILD/check/config"
+	call "$ROOT/tools/config" "$at_tree" "$BUILD/check/check"
 }
 
 # compile LOG WHAT MAKE-ARGUMENTS...: at any commit, with that configuration.
 compile() {
 	local log=$1 what=$2
 	shift 2
-	mkdir -p "$at_objects"
-	cp "$BUILD/check/config/.config" "$at_objects/.config"
 	run "$log" "$what" compile_now "$@"
 }
-compile_now() { kmake "$at_tree" "$at_objects" -s olddefconfig && kmake "$at_tree" "$at_objects" -k "$@"; }
+compile_now() {
+	local configured
+	# Most patches leave every Kconfig file alone, and what was configured for the one before is right for them.
+	configured=$({ git -C "$at_tree" ls-files -s '*Kconfig*' && cat "$BUILD/check/check/.config"; } | sha256sum)
+	if [ "$configured" != "$(cat "$at_objects/.configured" 2>/dev/null)" ]; then
+		mkdir -p "$at_objects"
+		cp "$BUILD/check/check/.config" "$at_objects/.config"
+		kmake "$at_tree" "$at_objects" -s olddefconfig || return
+		echo "$configured" >"$at_objects/.configured"
+	fi
+	kmake "$at_tree" "$at_objects" -k "$@"
+}
 
-# touched PATTERN...: the files of the series that match, one a line: name in base ("-" if new), name at its end.
-touched() {
-	git -C "$linux" diff --name-status -M --diff-filter=AMR base "$tip" -- "$@" |
+# touched_between FROM TO PATTERN...: the files that match, one a line: name in FROM ("-" if new), name in TO.
+touched_between() {
+	git -C "$linux" diff --name-status -M --diff-filter=AMR "$1" "$2" -- "${@:3}" |
 		awk -F '\t' '{ print ($1 == "A" ? "-" : $2) "\t" $NF }'
 }
+
+# touched PATTERN...: the same of the whole series.
+touched() { touched_between base "$tip" "$@"; }
 
 # objects: of names of C files, the objects that this kernel's build makes of them. A file that others include is none.
 objects() {

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -16,6 +17,8 @@ from vmtest.qmp import Qmp
 # On a busy machine; an idle one needs 4 s to boot.
 BOOT_SECONDS = 400.0
 RUN_SECONDS = 120.0
+# Of QEMU's words: where a CPU is, whether it is halted, its timer, and which interrupts wait.
+CPU_STATE = re.compile(r"RIP=|^(LVTT|Timer|ISR|IRR)\b")
 
 
 def claim(name: str) -> tuple[Path, TextIO]:
@@ -123,7 +126,16 @@ class Guest:
             yield
         except (ConnectionError, TimeoutError) as error:
             last = console.last_words(self.log())
-            raise Failure(f"guest {self.name} {what}: {error}\n{last}") from None
+            where = "\n".join(self._where()) if isinstance(error, TimeoutError) else ""
+            raise Failure(f"guest {self.name} {what}: {error}\n{last}\n{where}") from None
+
+    def _where(self) -> Iterator[str]:
+        """What the CPUs of a guest that hangs are at: QEMU knows, even where the console is silent."""
+        asked = ["info registers -a", *(f"info lapic {cpu}" for cpu in range(self.machine.cpus))]
+        with contextlib.suppress(ConnectionError, TimeoutError, Failure, AttributeError):
+            for command in asked:
+                said = self._qmp.execute("human-monitor-command", **{"command-line": command})
+                yield from (f"  | {line.strip()}" for line in said.splitlines() if CPU_STATE.search(line))
 
     @property
     def events(self) -> list[dict[str, Any]]:
