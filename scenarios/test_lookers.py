@@ -74,6 +74,18 @@ def test_all_look_under_rcu(boot: Boot) -> None:
     assert not naked, f"these look outside of RCU: {naked}"
 
 
+@pytest.mark.base("absent")
+def test_one_grace_period_a_block(boot: Boot) -> None:
+    """Expedited, as a resize may take thousands of blocks."""
+    vm = grown(boot, "4G")
+    looker.count_calls(vm, "synchronize_rcu_expedited")
+    vm.resize("1G")
+    assert looker.calls(vm) == 24, "the blocks of 128 MiB that went"
+    looker.count_calls(vm, "synchronize_rcu")
+    vm.resize("0")
+    assert looker.calls(vm) == 0
+
+
 # On a busy host a task can fail to stop within its look, and no try may succeed: not for CI.
 @pytest.mark.long
 @pytest.mark.base(fails="memory is gone while somebody looks")

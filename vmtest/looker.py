@@ -40,6 +40,15 @@ def forget(vm: VM) -> None:
     vm.sh(f": >{DIRECTORY}/sites")
 
 
+def count_calls(vm: VM, function: str) -> None:
+    """From now on, of this function and no other."""
+    vm.sh(f"echo {function} >{DIRECTORY}/calls")
+
+
+def calls(vm: VM) -> int:
+    return int(vm.sh(f"cat {DIRECTORY}/calls"))
+
+
 def start(vm: VM, look: str) -> None:
     """Has a shell command look again and again, on each CPU, until stop()."""
     vm.sh(

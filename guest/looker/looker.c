@@ -12,6 +12,9 @@
  * offline, if that does not wait. Reading "hold" then says "waited" or "gone"; "idle" if no memory goes, or nobody came;
  * "missed" if the task was in an RCU read-side critical section and had left that when it stopped.
  *
+ * The name of a function written to /sys/kernel/debug/looker/calls: how often it is called from then on is what reading
+ * says.
+ *
  * A task is stopped by a task of real-time priority on its CPU. Where it holds a spinlock it goes on until it drops that.
  */
 #include <linux/debugfs.h>
@@ -253,6 +256,61 @@ static const struct file_operations hold_fops = {
 	.release = single_release,
 };
 
+static atomic_long_t nr_calls;
+static char counted_name[KSYM_NAME_LEN];
+
+static int count_call(struct kprobe *probe, struct pt_regs *regs)
+{
+	atomic_long_inc(&nr_calls);
+	return 0;
+}
+
+static struct kprobe count_probe = { .pre_handler = count_call };
+static bool count_registered;
+
+static int calls_show(struct seq_file *file, void *unused)
+{
+	seq_printf(file, "%ld\n", atomic_long_read(&nr_calls));
+	return 0;
+}
+
+static int calls_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, calls_show, NULL);
+}
+
+static ssize_t calls_write(struct file *file, const char __user *user, size_t count, loff_t *pos)
+{
+	int error;
+
+	if (count >= sizeof(counted_name))
+		return -EINVAL;
+	if (count_registered)
+		unregister_kprobe(&count_probe);
+	count_registered = false;
+	if (copy_from_user(counted_name, user, count))
+		return -EFAULT;
+	counted_name[count] = 0;
+	count_probe.addr = NULL;
+	count_probe.flags = 0;
+	count_probe.symbol_name = strim(counted_name);
+	atomic_long_set(&nr_calls, 0);
+	error = register_kprobe(&count_probe);
+	if (error)
+		return error;
+	count_registered = true;
+	return count;
+}
+
+static const struct file_operations calls_fops = {
+	.owner = THIS_MODULE,
+	.open = calls_open,
+	.read = seq_read,
+	.write = calls_write,
+	.llseek = seq_lseek,
+	.release = single_release,
+};
+
 static struct dentry *directory;
 
 static void stop_hogs(void)
@@ -295,6 +353,7 @@ static int __init looker_init(void)
 	directory = debugfs_create_dir("looker", NULL);
 	debugfs_create_file("sites", 0644, directory, NULL, &sites_fops);
 	debugfs_create_file("hold", 0644, directory, NULL, &hold_fops);
+	debugfs_create_file("calls", 0644, directory, NULL, &calls_fops);
 	return 0;
 }
 
@@ -303,6 +362,8 @@ static void __exit looker_exit(void)
 	debugfs_remove(directory);
 	if (hold_registered)
 		unregister_kprobe(&hold_probe);
+	if (count_registered)
+		unregister_kprobe(&count_probe);
 	unregister_kprobe(&lookup_probe);
 	unregister_memory_notifier(&notifier);
 	stop_hogs();
