@@ -39,13 +39,14 @@ class Planted(NamedTuple):
 
 
 # A look that is not bracketed is seen as such; without the wait nothing helps.
-LOOKERS = "test_lookers and (all_look or kpageflags)"
+LOOKERS = "test_lookers and (all_look or kpageflags or boot_memory)"
 GUARD = "guard(rcu)();"
 LOOKER_MUTANTS = [
-    Mutant("offlining does not wait", "\twait_for_pfn_walkers();\n\tmemory_notify(MEM_OFFLINE",
-           "\tmemory_notify(MEM_OFFLINE", "mm/memory_hotplug.c"),
-    Mutant("offlining waits when it is too late", "\twait_for_pfn_walkers();\n\tmemory_notify(MEM_OFFLINE, &mem_arg);",
-           "\tmemory_notify(MEM_OFFLINE, &mem_arg);\n\twait_for_pfn_walkers();", "mm/memory_hotplug.c"),
+    Mutant("removal does not wait", "\twait_for_pfn_walkers();\n\tif (!rc)", "\tif (!rc)", "mm/memory_hotplug.c"),
+    Mutant("onlining does not wait", "\twait_for_pfn_walkers();\n\n\tif (zone_is_empty", "\tif (zone_is_empty",
+           "mm/memory_hotplug.c"),
+    Mutant("offlining does not note what to wait for", "\tnote_pfn_walkers();\n\tmemory_notify", "\tmemory_notify",
+           "mm/memory_hotplug.c"),
     Mutant("kpageflags and its like: no bracket", GUARD, ";", "fs/proc/page.c"),
     Mutant("page_idle: no bracket", GUARD, ";", "mm/page_idle.c"),
     Mutant("compaction: no bracket in the reset of skip hints", f"{GUARD}\n\n\tpage = pfn_to_online_page(pfn);",

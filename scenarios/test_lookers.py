@@ -40,7 +40,9 @@ HOLD_ON = {
     "remove_pfn_range_from_zone": "mem_hotplug_lock",
     "try_offline_memory_block": "device_hotplug_lock",
     "virtio_mem_remove_free_memory": "hotplug_mutex, which memory that goes offline takes",
-    "virtio_mem_sbm_unplug_free_mb": "the same, compiled into its caller",
+    "virtio_mem_mb_is_free": "the same",
+    "virtio_mem_sbm_unplug_free_mbs": "the same",
+    "virtio_mem_sbm_unplug_any_sb": "the same, compiled into its caller",
     "start_isolate_page_range": "asks whether there is an online page",
     "isolate_single_pageblock": "its own isolated pageblock",
     "undo_isolate_page_range": "its own isolated pageblocks",
@@ -75,19 +77,14 @@ def test_all_look_under_rcu(boot: Boot) -> None:
 
 
 @pytest.mark.base("absent")
-def test_one_grace_period_a_block(boot: Boot) -> None:
-    """Expedited, as a resize may take thousands of blocks."""
+def test_one_grace_period_for_many_blocks(boot: Boot) -> None:
+    """Expedited, as a resize may take thousands of blocks: at most 2 GiB of them at once."""
     vm = grown(boot, "4G")
     looker.count_calls(vm, "synchronize_rcu_expedited")
     vm.resize("1G")
-    assert looker.calls(vm) == 24, "the blocks of 128 MiB that went"
-    looker.count_calls(vm, "synchronize_rcu")
-    vm.resize("0")
-    assert looker.calls(vm) == 0
+    assert 2 <= looker.calls(vm) <= 4, "24 memory blocks of 128 MiB"
 
 
-# On a busy host a task can fail to stop within its look, and no try may succeed: not for CI.
-@pytest.mark.long
 @pytest.mark.base(fails="memory is gone while somebody looks")
 @pytest.mark.parametrize("who", LOOKERS)
 def test_memory_stays_while_somebody_looks(boot: Boot, who: str) -> None:
@@ -105,11 +102,11 @@ def test_memory_stays_while_somebody_looks(boot: Boot, who: str) -> None:
 
 
 def take_offline(vm: VM, address: int) -> Goes:
-    """A memory block, by user space."""
-    block = vm.block_at(address)
+    """A memory block, by user space, which has it initialized anew as well."""
+    state = f"{vm.block_at(address)}/state"
     return (
-        lambda: vm.sh(f"{{ echo offline >{block}/state; }} >/dev/null 2>&1 &"),
-        lambda: vm.sh(f"until grep -q offline {block}/state; do usleep 9999; done; echo online_movable >{block}/state"),
+        lambda: vm.sh(f"{{ echo offline >{state}; echo online_movable >{state}; touch anew; }} >/dev/null 2>&1 &"),
+        lambda: vm.sh("until [ -e anew ]; do usleep 9999; done; rm anew"),
     )
 
 
@@ -151,7 +148,6 @@ def big_block(boot: Boot) -> tuple[VM, Goes]:
     return vm, (lambda: vm.request("896M"), back)
 
 
-@pytest.mark.long
 @pytest.mark.base(fails="memory is gone while somebody looks")
 @pytest.mark.parametrize("way", [boot_memory, persistent_memory, dimm, big_block])
 def test_memory_stays_however_it_goes(boot: Boot, way: Callable[[Boot], tuple[VM, Goes]]) -> None:

@@ -1,6 +1,7 @@
 """Tasks that look at struct pages by their number, in a guest with the module guest/looker."""
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import Callable, Iterable
 
@@ -25,7 +26,7 @@ class Site:
 
 
 def load(vm: VM) -> None:
-    vm.sh(f"insmod {module.bring(vm, MODULE)}")
+    vm.sh(f"echo 0 >/proc/sys/debug/kprobes-optimization; insmod {module.bring(vm, MODULE)}")
 
 
 def sites(vm: VM) -> list[Site]:
@@ -51,11 +52,9 @@ def calls(vm: VM) -> int:
 
 def start(vm: VM, look: str) -> None:
     """Has a shell command look again and again, on each CPU, until stop()."""
-    vm.sh(
-        "rm -f enough; for mask in 1 2; do"
-        f" {{ touch looking$mask; while [ ! -e enough ]; do {look}; done; rm looking$mask; }} >/dev/null 2>&1 &"
-        " taskset -p $mask $! >/dev/null; done"
-    )
+    script = f"touch looking$0; while [ ! -e enough ]; do {look}; done; rm looking$0"
+    # From its first look on it stays there: a task that another CPU takes goes on.
+    vm.sh(f"rm -f enough; for mask in 1 2; do taskset $mask sh -c {shlex.quote(script)} $mask >/dev/null 2>&1 & done")
 
 
 def stop(vm: VM) -> None:

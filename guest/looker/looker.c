@@ -8,12 +8,15 @@
  *
  * "place task" written to /sys/kernel/debug/looker/hold, with a place from that list: of the next memory block that goes
  * offline, the first page that the task looks up there makes it stop right behind the look, where it can be
- * preempted. Going offline waits for that, on another CPU. The task stays stopped for HOLD_MS, or until the memory is
- * offline, if that does not wait. Reading "hold" then says "waited" or "gone"; "idle" if no memory goes, or nobody came;
- * "missed" if the task was in an RCU read-side critical section and had left that when it stopped.
+ * preempted. Going offline waits for that, on another CPU. The task stays stopped for HOLD_MS, or until its memory map is
+ * written or freed, if that does not wait. Reading "hold" then says "waited" or "gone"; "idle" if no memory goes, or
+ * nobody came; "missed" if the task was in an RCU read-side critical section and had left that when it stopped.
  *
  * The name of a function written to /sys/kernel/debug/looker/calls: how often it is called from then on is what reading
  * says.
+ *
+ * Probes must not be optimized to jumps, in which preemption is disabled: write 0 to /proc/sys/debug/kprobes-optimization
+ * first.
  *
  * A task is stopped by a task of real-time priority on its CPU. Where it holds a spinlock it goes on until it drops that.
  */
@@ -52,6 +55,7 @@ static atomic_t state;
 static unsigned long armed_start, armed_end;	/* pfns */
 static int armed_not_on;			/* the CPU that takes the memory offline */
 static char held_comm[TASK_COMM_LEN];
+static unsigned long held_addr;
 static struct task_struct *caught;		/* is stopped, so it does not go away */
 static bool caught_in_section;
 static DECLARE_WAIT_QUEUE_HEAD(change);
@@ -91,38 +95,50 @@ static int note_site(struct kprobe *probe, struct pt_regs *regs)
 	return 0;
 }
 
-/* Its presence keeps the probe from being optimized to a jump, in which preemption is disabled. */
-static void not_optimized(struct kprobe *probe, struct pt_regs *regs, unsigned long flags)
-{
-}
-
 static struct kprobe lookup_probe = {
 	.symbol_name = "pfn_to_online_page",
 	.pre_handler = note_site,
-	.post_handler = not_optimized,
 };
 
-/* Where pfn_to_online_page() has returned to. */
-static int catch(struct kprobe *probe, struct pt_regs *regs)
+/* When the task to be held calls pfn_to_online_page() in the place where that is wanted. */
+static int enter(struct kretprobe_instance *look, struct pt_regs *regs)
+{
+	if (atomic_read(&state) != ARMED || *(unsigned long *)regs->sp != held_addr ||
+	    strcmp(current->comm, held_comm) || smp_processor_id() == armed_not_on)
+		return 1;
+	*(bool *)look->data = in_section(regs);
+	return 0;
+}
+
+/* When it has returned. */
+static int catch(struct kretprobe_instance *look, struct pt_regs *regs)
 {
 	const struct page *page = (struct page *)regs->ax;
 	unsigned long pfn;
 
-	if (atomic_read(&state) != ARMED || !page || strcmp(current->comm, held_comm) ||
-	    smp_processor_id() == armed_not_on)
+	if (!page)
 		return 0;
 	pfn = page_to_pfn(page);
 	if (pfn < armed_start || pfn >= armed_end || atomic_cmpxchg(&state, ARMED, CAUGHT) != ARMED)
 		return 0;
 	caught = current;
-	caught_in_section = in_section(regs);
+	caught_in_section = *(bool *)look->data;
 	/* An interrupt as soon as these are enabled, which is at once. */
 	irq_work_queue(&wake_hog[smp_processor_id()]);
 	return 0;
 }
 
-static struct kprobe hold_probe = { .pre_handler = catch, .post_handler = not_optimized };
-static bool hold_registered;
+/*
+ * Is there all the time, like the other probes: QEMU executes a breakpoint now and then that was removed from code that
+ * another CPU is in.
+ */
+static struct kretprobe hold_probe = {
+	.kp.symbol_name = "pfn_to_online_page",
+	.entry_handler = enter,
+	.handler = catch,
+	.data_size = sizeof(bool),
+	.maxactive = 64,
+};
 
 static void do_wake_hog(struct irq_work *work)
 {
@@ -150,30 +166,56 @@ static int hog(void *cpu)
 	return 0;
 }
 
+/* The memory map goes now. Have mercy, and let the task be through with it. */
+static void gone(unsigned long pfn, unsigned long nr_pages)
+{
+	if (pfn < armed_end && pfn + nr_pages > armed_start &&
+	    atomic_cmpxchg(&state, STOPPED, GONE) == STOPPED)
+		mdelay(100);
+}
+
+/* page_init_poison(page, size) */
+static int poisoned(struct kprobe *probe, struct pt_regs *regs)
+{
+	gone(page_to_pfn((struct page *)regs->di), regs->si / sizeof(struct page));
+	return 0;
+}
+
+/* memmap_init_range(nr_pages, nid, zone, pfn, ...) */
+static int initialized(struct kprobe *probe, struct pt_regs *regs)
+{
+	gone(regs->cx, regs->di);
+	return 0;
+}
+
+/* arch_remove_memory(address, size, ...) */
+static int removed(struct kprobe *probe, struct pt_regs *regs)
+{
+	gone(PHYS_PFN(regs->di), PHYS_PFN(regs->si));
+	return 0;
+}
+
+static struct kprobe gone_probes[] = {
+	{ .symbol_name = "page_init_poison", .pre_handler = poisoned },
+	{ .symbol_name = "memmap_init_range", .pre_handler = initialized },
+	{ .symbol_name = "arch_remove_memory", .pre_handler = removed },
+};
+
 static int notify(struct notifier_block *self, unsigned long action, void *arg)
 {
 	const struct memory_notify *memory = arg;
 
-	switch (action) {
-	case MEM_GOING_OFFLINE:
-		if (atomic_read(&state) != WANTED)
-			break;
-		armed_start = memory->start_pfn;
-		armed_end = memory->start_pfn + memory->nr_pages;
-		/* Stays on this CPU, so that it is not behind the hog. */
-		migrate_disable();
-		armed_not_on = raw_smp_processor_id();
-		atomic_set(&state, ARMED);
-		wait_event_timeout(change, atomic_read(&state) >= STOPPED, msecs_to_jiffies(COME_MS));
-		atomic_cmpxchg(&state, ARMED, IDLE);
-		migrate_enable();
-		break;
-	case MEM_OFFLINE:
-		/* The memory map goes now. Have mercy, and let the task be through with it. */
-		if (atomic_cmpxchg(&state, STOPPED, GONE) == STOPPED)
-			msleep(100);
-		break;
-	}
+	if (action != MEM_GOING_OFFLINE || atomic_read(&state) != WANTED)
+		return NOTIFY_OK;
+	armed_start = memory->start_pfn;
+	armed_end = memory->start_pfn + memory->nr_pages;
+	/* Stays on this CPU, so that it is not behind the hog. */
+	migrate_disable();
+	armed_not_on = raw_smp_processor_id();
+	atomic_set(&state, ARMED);
+	wait_event_timeout(change, atomic_read(&state) >= STOPPED, msecs_to_jiffies(COME_MS));
+	atomic_cmpxchg(&state, ARMED, IDLE);
+	migrate_enable();
 	return NOTIFY_OK;
 }
 
@@ -222,27 +264,15 @@ static int hold_open(struct inode *inode, struct file *file)
 static ssize_t hold_write(struct file *file, const char __user *user, size_t count, loff_t *pos)
 {
 	char text[80];
-	unsigned long addr;
-	int error;
 
 	if (count >= sizeof(text))
 		return -EINVAL;
 	if (copy_from_user(text, user, count))
 		return -EFAULT;
 	text[count] = 0;
-	if (hold_registered) {
-		atomic_set(&state, IDLE);
-		unregister_kprobe(&hold_probe);
-		hold_registered = false;
-	}
-	if (sscanf(text, "%lx %15s", &addr, held_comm) != 2)
+	atomic_set(&state, IDLE);
+	if (sscanf(text, "%lx %15s", &held_addr, held_comm) != 2)
 		return -EINVAL;
-	hold_probe.addr = (void *)addr;
-	hold_probe.flags = 0;
-	error = register_kprobe(&hold_probe);
-	if (error)
-		return error;
-	hold_registered = true;
 	atomic_set(&state, WANTED);
 	return count;
 }
@@ -313,6 +343,27 @@ static const struct file_operations calls_fops = {
 
 static struct dentry *directory;
 
+static void unregister_gone_probes(unsigned int count)
+{
+	while (count--)
+		unregister_kprobe(&gone_probes[count]);
+}
+
+static int register_gone_probes(void)
+{
+	unsigned int i;
+	int error;
+
+	for (i = 0; i < ARRAY_SIZE(gone_probes); i++) {
+		error = register_kprobe(&gone_probes[i]);
+		if (error) {
+			unregister_gone_probes(i);
+			return error;
+		}
+	}
+	return 0;
+}
+
 static void stop_hogs(void)
 {
 	int cpu;
@@ -344,8 +395,23 @@ static int __init looker_init(void)
 		stop_hogs();
 		return error;
 	}
+	error = register_gone_probes();
+	if (error) {
+		unregister_memory_notifier(&notifier);
+		stop_hogs();
+		return error;
+	}
 	error = register_kprobe(&lookup_probe);
 	if (error) {
+		unregister_gone_probes(ARRAY_SIZE(gone_probes));
+		unregister_memory_notifier(&notifier);
+		stop_hogs();
+		return error;
+	}
+	error = register_kretprobe(&hold_probe);
+	if (error) {
+		unregister_kprobe(&lookup_probe);
+		unregister_gone_probes(ARRAY_SIZE(gone_probes));
 		unregister_memory_notifier(&notifier);
 		stop_hogs();
 		return error;
@@ -360,11 +426,11 @@ static int __init looker_init(void)
 static void __exit looker_exit(void)
 {
 	debugfs_remove(directory);
-	if (hold_registered)
-		unregister_kprobe(&hold_probe);
+	unregister_kretprobe(&hold_probe);
 	if (count_registered)
 		unregister_kprobe(&count_probe);
 	unregister_kprobe(&lookup_probe);
+	unregister_gone_probes(ARRAY_SIZE(gone_probes));
 	unregister_memory_notifier(&notifier);
 	stop_hogs();
 }
