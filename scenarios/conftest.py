@@ -27,7 +27,7 @@ from vmtest.xen import Dom0, Host
 
 # Faults of the base that come by luck, wherever memory goes: what is on the console then, and what mends it.
 BY_LUCK = {
-    r"BUG: kernel NULL pointer dereference(.|\n)*RIP: \S+get_page_from_freelist": "05-lookers/0005",
+    r"BUG: kernel NULL pointer dereference(.|\n)*RIP: \S+get_page_from_freelist": "05-lookers/0001",
 }
 
 
