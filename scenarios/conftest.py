@@ -18,6 +18,7 @@ import pytest
 
 from vmtest.debian import Computer, Debian
 from vmtest.errors import Failure
+from vmtest.guest import HANGS
 from vmtest.hyperv import HyperV
 from vmtest.libvirt import UnderLibvirt
 from vmtest.paths import DEBUG, KERNELS, LARGE, MUTANT
@@ -76,6 +77,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "complains(pattern): a console line that has to come")
     config.addinivalue_line("markers", "may_complain(pattern): one that comes by chance, on the base too")
     config.addinivalue_line("markers", "long: needs what takes long to make, and is left to `make test-all`")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        HANGS.unlink(missing_ok=True)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Says how many guests were booted once more, which is no failure, but not to be hidden."""
+    if HANGS.exists():
+        hung = HANGS.read_text(encoding="utf-8").count("hangs while it boots")
+        terminalreporter.write_line(f"{hung} guests hung before their first process and were booted again: {HANGS}")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import re
 import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Self, Sequence, TextIO
 
@@ -17,6 +18,11 @@ from vmtest.qmp import Qmp
 # On a busy machine; an idle one needs 4 s to boot.
 BOOT_SECONDS = 400.0
 RUN_SECONDS = 120.0
+# A kernel that boots says something more often than that, on a busy machine, too.
+SILENT_SECONDS = 45.0
+FIRST_PROCESS = re.compile(r"Run \S+ as init process")
+BOOTS = 3
+HANGS = paths.BUILD / "log" / "hangs.log"  # those that were repeated
 # Of QEMU's words: where a CPU is, whether it is halted, its timer, and which interrupts wait.
 CPU_STATE = re.compile(r"RIP=|^(LVTT|Timer|ISR|IRR)\b")
 
@@ -34,6 +40,16 @@ def claim(name: str) -> tuple[Path, TextIO]:
     return directory, lock
 
 
+def note_hang(hung: Failure) -> None:
+    HANGS.parent.mkdir(parents=True, exist_ok=True)
+    with open(HANGS, "a", encoding="utf-8") as log:
+        log.write(f"{hung}\n\n")
+
+
+class Hung(Failure):
+    """A guest fell silent before its first process."""
+
+
 class Guest:
     """A running guest. Its files are in build/vm/<name>; leaving the `with` block ends it."""
 
@@ -45,11 +61,18 @@ class Guest:
         self.machine = machine
         self._channels = ["agent", *ports]
         self._stack = contextlib.ExitStack()
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
+        for boot in range(1, BOOTS + 1):
+            try:
+                self.start()
+                break
+            except Hung as hung:
+                self.close()
+                if boot == BOOTS:
+                    raise
+                note_hang(hung)
+            except BaseException:
+                self.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -100,7 +123,23 @@ class Guest:
     def wait_booted(self) -> None:
         """Until the guest answers; once more after a crash, when the capture kernel does."""
         with self._explained("does not boot"):
-            self._agent.wait_ready(self.boot_seconds)
+            self._wait_ready()
+
+    def _wait_ready(self) -> None:
+        """QEMU's emulation of more than one CPU can hang a kernel that boots, the base as well, when it first has all
+        of them switch to another clock. That is long before there is memory to plug."""
+        deadline, said = time.monotonic() + self.boot_seconds, -1
+        while True:
+            try:
+                return self._agent.wait_ready(min(SILENT_SECONDS, self.boot_seconds))
+            except TimeoutError:
+                console = self.console()
+                if len(console) == said and not FIRST_PROCESS.search(console):
+                    where = "\n".join(self._where())
+                    raise Hung(f"guest {self.name} hangs while it boots:\n{console[-500:]}\n{where}") from None
+                if time.monotonic() >= deadline:
+                    raise
+                said = len(console)
 
     def _pair(self) -> tuple[socket.socket, socket.socket]:
         ours, qemus = socket.socketpair()
