@@ -85,8 +85,11 @@ def test_one_grace_period_for_many_blocks(boot: Boot) -> None:
     assert 2 <= looker.calls(vm) <= 4, "24 memory blocks of 128 MiB"
 
 
+# /proc/kpagecount is the same code as kpageflags.
 @pytest.mark.base(fails="memory is gone while somebody looks")
-@pytest.mark.parametrize("who", LOOKERS)
+@pytest.mark.parametrize(
+    "who", [pytest.param(who, marks=[pytest.mark.long] if who == "kpagecount" else []) for who in LOOKERS]
+)
 def test_memory_stays_while_somebody_looks(boot: Boot, who: str) -> None:
     vm = grown(boot, "1G")
     vm.sh(FILES)
@@ -191,11 +194,19 @@ def race(vm: VM, look: str, resizes: int, seed: int) -> None:
 
 
 RACES = {"compaction": COMPACT, "kpageflags": "dd if=/proc/kpageflags of=/dev/null bs=1M skip=8"}
+HOSTED = f"{MOVABLE} memory_hotplug.memmap_on_memory=1"
 
 
 @pytest.mark.base("absent")
-@pytest.mark.parametrize("cmdline", [MOVABLE, f"{MOVABLE} memory_hotplug.memmap_on_memory=1"])
-@pytest.mark.parametrize("who", RACES)
+@pytest.mark.parametrize(
+    "who, cmdline",
+    [
+        ("compaction", HOSTED),
+        ("kpageflags", MOVABLE),
+        pytest.param("compaction", MOVABLE, marks=pytest.mark.long),
+        pytest.param("kpageflags", HOSTED, marks=pytest.mark.long),
+    ],
+)
 def test_a_short_race(boot: Boot, who: str, cmdline: str) -> None:
     race(boot(vmem=["4G"], memory="512M", cmdline=cmdline), RACES[who], 12, seed=1)
 
