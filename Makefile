@@ -82,7 +82,7 @@ bisect: setup ## build and boot the kernel after each patch, with KUnit; goes on
 rebase: setup ## try the series on another kernel, BASE_SRC=<tree or tarball>, patch by patch
 	@tools/rebase
 
-submit: setup ## write the mails that would be sent, and say what they lack; TOPIC=<one> of them
+submit: setup ## write the mails that would be sent, and say what they lack; TOPIC=<one> of them; FIXES=1: their fixes alone
 	@tools/submit $(TOPIC)
 
 mutants: build ## plant bugs in the patched kernel and show which tests find them; TOPIC=<one> of them
