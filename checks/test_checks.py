@@ -10,9 +10,14 @@ import pytest
 
 CHECKS = sorted(path for path in Path(__file__).parent.iterdir() if path.is_file() and os.access(path, os.X_OK))
 
+LONG = {"each-builds"}  # 100 builds
+
 
 @pytest.mark.xdist_group("checks")  # they share a work tree
-@pytest.mark.parametrize("check", CHECKS, ids=[path.name for path in CHECKS])
+@pytest.mark.parametrize(
+    "check",
+    [pytest.param(path, id=path.name, marks=[pytest.mark.long] if path.name in LONG else []) for path in CHECKS],
+)
 def test_check(check: Path, capfd: pytest.CaptureFixture[str], worker_id: str) -> None:
     with capfd.disabled() if worker_id == "master" else contextlib.nullcontext():
         print(flush=True)

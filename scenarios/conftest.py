@@ -1,6 +1,6 @@
 """Every scenario runs on the base and on the patched kernel, and says what the base does.
 
-    @pytest.mark.base("same")                    the base passes the same assertions
+    @pytest.mark.base("same")                    the base passes the same assertions (asked by make test-all)
     @pytest.mark.base(fails="text")              on the base an assertion fails, or a guest, with that text
     @pytest.mark.base(..., complains="pattern")  and a line like that has to come on its console
     @pytest.mark.base("compared")                the scenario runs once, boots both and compares
@@ -76,7 +76,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "base(same | fails=text): what the unpatched kernel does")
     config.addinivalue_line("markers", "complains(pattern): a console line that has to come")
     config.addinivalue_line("markers", "may_complain(pattern): one that comes by chance, on the base too")
-    config.addinivalue_line("markers", "long: needs what takes long to make, and is left to `make test-all`")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -101,8 +100,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     only = metafunc.config.getoption("--kernel")
     if mark and mark.args and mark.args[0] in once:
         metafunc.parametrize("kernel", [] if only else [once[mark.args[0]]])
+    elif only:
+        metafunc.parametrize("kernel", [only])
     else:
-        metafunc.parametrize("kernel", [only] if only else KERNELS)
+        # That the base passes as well is good to know, and not what a change of the series can break.
+        later = [pytest.mark.long] if mark and mark.args == ("same",) else []
+        kernels = [pytest.param(kernel, marks=later if kernel == "base" else []) for kernel in KERNELS]
+        metafunc.parametrize("kernel", kernels)
 
 
 @pytest.hookimpl(hookwrapper=True)  # type: ignore[misc]
