@@ -82,7 +82,7 @@ def test_one_grace_period_for_many_blocks(boot: Boot) -> None:
     vm = grown(boot, "4G")
     looker.count_calls(vm, "synchronize_rcu_expedited")
     vm.resize("1G")
-    assert 2 <= looker.calls(vm) <= 4, "24 memory blocks of 128 MiB"
+    assert 5 <= looker.calls(vm) <= 7, "24 memory blocks of 128 MiB: 1, 2, 4, 8 and 9"
 
 
 # /proc/kpagecount is the same code as kpageflags.

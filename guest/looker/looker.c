@@ -34,7 +34,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#define HOLD_MS		400
+#define HOLD_MS		800	/* real-time tasks are throttled after 950 */
 #define COME_MS		60000	/* how long a task may take until it looks */
 #define MOST_SITES	128
 
