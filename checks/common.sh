@@ -30,7 +30,8 @@ at() {
 	git -C "$at_tree" reset -q --hard "$1"
 }
 
-# configure_at: the shared object directory gets the guests' configuration and what the series touches besides, as the shared worktree understands it.
+# configure_at: the shared object directory gets the guests' configuration and what the series touches besides, as the
+# shared worktree understands it.
 configure_at() {
 	git -C "$at_tree" diff --quiet "$tip" || die "configure_at is called at another commit than the last" "mend $0"
 	call "$ROOT/tools/config" "$at_tree" "$BUILD/check/check"

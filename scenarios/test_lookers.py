@@ -82,7 +82,8 @@ def test_one_grace_period_for_many_blocks(boot: Boot) -> None:
     vm = grown(boot, "4G")
     looker.count_calls(vm, "synchronize_rcu_expedited")
     vm.resize("1G")
-    assert 5 <= looker.calls(vm) <= 7, "24 memory blocks of 128 MiB: 1, 2, 4, 8 and 9"
+    # 5 if all are free: 1, 2, 4, 8 and 9 blocks. One with a page in use takes some of its own.
+    assert looker.calls(vm) < 24, "a grace period for each of 24 memory blocks"
 
 
 # /proc/kpagecount is the same code as kpageflags.
