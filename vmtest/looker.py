@@ -84,9 +84,9 @@ def hold_while_memory_goes(
 
 
 def hold(vm: VM, site: Site, go: Callable[[], None], back: Callable[[], None]) -> str:
-    """"gone" if the memory went once while the task was stopped, "waited" if it did not OFTEN times, on the base as often
-    as is tried: that is to lose it. On a busy host a task may go on for too long before it stops, which does not count,
-    and memory may take longer to go than a task is stopped."""
+    """"gone" if the memory went once while the task was stopped, "waited" if it did not OFTEN times, on the base as
+    often as is tried: that is to lose it. On a busy host a task may go on for too long before it stops, which does not
+    count, and memory may take longer to go than a task is stopped."""
 
     def state() -> str:
         return vm.sh(f"cat {DIRECTORY}/hold")
