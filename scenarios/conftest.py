@@ -92,7 +92,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker("base")
-    stated = mark and (mark.args, [name for name in mark.kwargs if name != "complains"])
+    stated = mark and (mark.args, [name for name in mark.kwargs if name not in ("complains", "may_complain")])
     once = {"compared": "both", "absent": "patched"}
     if stated not in [*(((word,), []) for word in ["same", *once]), ((), ["fails"])]:
         name = metafunc.function.__name__
@@ -140,6 +140,8 @@ class Guests:
         base = request.node.get_closest_marker("base")
         if kernel == "base" and "complains" in base.kwargs:
             self._expected.append(base.kwargs["complains"])
+        if kernel == "base" and "may_complain" in base.kwargs:
+            self._tolerated.append(base.kwargs["may_complain"])
         self._stack = contextlib.ExitStack()
         self._booted: list[VM] = []
         self._count = 0

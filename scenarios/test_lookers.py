@@ -31,6 +31,9 @@ LOOKERS = {
     "compaction": (COMPACT, "sh", ["pageblock_pfn_to_page", "__pageblock_pfn_to_page"]),
 }
 
+# What the base says when a task goes on with a memory map that is gone.
+DIES = "unable to handle|BUG: |Oops|Kernel panic"
+
 # Those that look without RCU, since memory cannot go meanwhile.
 HOLD_ON = {
     "find_smallest_section_pfn": "mem_hotplug_lock",
@@ -87,7 +90,7 @@ def test_one_grace_period_for_many_blocks(boot: Boot) -> None:
 
 
 # /proc/kpagecount is the same code as kpageflags.
-@pytest.mark.base(fails="memory is gone while somebody looks")
+@pytest.mark.base(fails="memory is gone while somebody looks", may_complain=DIES)
 @pytest.mark.parametrize(
     "who", [pytest.param(who, marks=[pytest.mark.long] if who == "kpagecount" else []) for who in LOOKERS]
 )
@@ -152,7 +155,7 @@ def big_block(boot: Boot) -> tuple[VM, Goes]:
     return vm, (lambda: vm.request("896M"), back)
 
 
-@pytest.mark.base(fails="memory is gone while somebody looks")
+@pytest.mark.base(fails="memory is gone while somebody looks", may_complain=DIES)
 @pytest.mark.parametrize("way", [boot_memory, persistent_memory, dimm, big_block])
 def test_memory_stays_however_it_goes(boot: Boot, way: Callable[[Boot], tuple[VM, Goes]]) -> None:
     vm, goes = way(boot)
@@ -214,7 +217,7 @@ def test_a_short_race(boot: Boot, who: str, cmdline: str) -> None:
 
 # The base is to die within so many resizes, of 1.5 s on average; it took 11 at most.
 @pytest.mark.long
-@pytest.mark.base(fails="QEMU closed the guest channel", complains="unable to handle|BUG: |Oops|Kernel panic")
+@pytest.mark.base(fails="QEMU closed the guest channel", complains=DIES)
 @pytest.mark.parametrize("who", RACES)
 def test_a_long_race(boot: Boot, who: str) -> None:
     race(boot(vmem=["4G"], memory="512M", cmdline=MOVABLE), RACES[who], 100, seed=2)

@@ -11,6 +11,7 @@ from vmtest.vm import VM
 from vmtest.wait import wait_until
 
 TRIES, OFTEN = 20, 4
+DIES = "gone, and the kernel dies of it"
 MODULE, DIRECTORY = "guest/looker", "/sys/kernel/debug/looker"
 
 
@@ -66,8 +67,8 @@ def hold_while_memory_goes(
 ) -> list[str]:
     """For each place in one of `functions` where `task` looks while the command `look` runs: stops it right behind the
     look at a page of a memory block that is going. What the module says of each: "waited", or "gone" if the memory
-    went offline meanwhile. `go` asks for memory to go and does not wait, `back` waits until it is gone, and restores
-    it."""
+    went offline meanwhile; DIES, and no more, if a task has gone on with a memory map that is gone. `go` asks for
+    memory to go and does not wait, `back` waits until it is gone, and restores it."""
     forget(vm)
     start(vm, look)
     wanted = set(functions)
@@ -78,7 +79,11 @@ def hold_while_memory_goes(
         return bool(found)
 
     wait_until(seen, lambda: f"nobody looks in {wanted}; seen: {sites(vm)}", 60)
-    results = [hold(vm, site, go, back) for site in found]
+    results: list[str] = []
+    for site in found:
+        results.append(hold(vm, site, go, back))
+        if results[-1] == DIES:
+            return results
     stop(vm)
     return results
 
@@ -94,9 +99,14 @@ def hold(vm: VM, site: Site, go: Callable[[], None], back: Callable[[], None]) -
     waited, often = 0, TRIES if vm.machine.kernel == "base" else OFTEN
     for _ in range(TRIES):
         vm.sh(f"echo {site.address} {site.task} >{DIRECTORY}/hold")
-        go()
-        wait_until(lambda: state() in ("waited", "gone", "missed", "idle"), lambda: f"{site} is {state()}", 100)
-        back()
+        try:
+            go()
+            wait_until(lambda: state() in ("waited", "gone", "missed", "idle"), lambda: f"{site} is {state()}", 100)
+            back()
+        except Failure:
+            if "unable to handle page fault" not in vm.console():
+                raise
+            return DIES
         waited += state() == "waited"
         if state() == "gone" or waited == often:
             return state()
