@@ -58,6 +58,20 @@ LOOKER_MUTANTS = [
 ]
 
 
+CRASH = "test_crash_header and (is_copied or tried_again or crash_kernel_is_loaded or dimm_is_removed or comes_and_goes)"
+CRASH_MUTANTS = [
+    Mutant("a crash in the middle of a copy does not write it again",
+           "if (smp_load_acquire(&crash_image_update.under_way))", "if (false)", "kernel/crash_core.c"),
+    Mutant("a crash does not take the lock over", "\t\tif (old == KEXEC_LOCKED)\n", "\t\tif (old != KEXEC_UNLOCKED)\n",
+           "kernel/crash_core.c"),
+    Mutant("nobody catches up after a load", "if (READ_ONCE(crash_hp_pending))", "if (false)", "kernel/crash_core.c"),
+    Mutant("an update without memory is not tried again", "if (ret == -ENOMEM)", "if (false)", "kernel/crash_core.c"),
+    Mutant("removal does not update the header", "\tmem_hotplug_done();\n\n\tcrash_memory_changed();\n",
+           "\tmem_hotplug_done();\n", "mm/memory_hotplug.c"),
+    Mutant("adding does not update the header", "\tcrash_memory_changed();\n\n\t/* online pages", "\t/* online pages",
+           "mm/memory_hotplug.c"),
+]
+
 MUTANTS = [
     Mutant("release: low part one byte too long", "res->end = start - 1;", "res->end = start;"),
     Mutant("release: high part starts one byte late", "high->start = end + 1;",
@@ -181,6 +195,7 @@ def resource_mutants() -> Iterator[Planted]:
 TOPICS = {
     "05-lookers": lambda: planted(LOOKER_MUTANTS, LOOKERS),
     "10-resource": resource_mutants,
+    "40-crash": lambda: planted(CRASH_MUTANTS, CRASH),
 }
 
 

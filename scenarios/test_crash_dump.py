@@ -52,3 +52,23 @@ def test_makedumpfile_leaves_out_what_is_unplugged(boot: Boot, memmap: str) -> N
     counted = dict(re.findall(r"(\w[\w ]*?) *: 0x([0-9a-f]+)", made.stdout + made.stderr))
     assert int(counted["Offline pages"], 16) == 84 * MIB // PAGE
     assert int(counted["Free pages"], 16) > 0
+
+
+@pytest.mark.base(fails="memory that is offline is not in the dump")
+@pytest.mark.complains("Kernel panic - not syncing: NMI")
+def test_memory_that_is_offline_is_dumped(boot: Boot) -> None:
+    """Though its struct pages were never initialized, and lie in memory that was in use."""
+    vm = boot(cmdline="crashkernel=192M memhp_default_state=offline init_on_alloc=0")
+    vm.load_crash_kernel()
+    vm.sh("mkdir /files && mount -t tmpfs -o size=80% tmpfs /files; yes >/files/full 2>/dev/null || umount /files")
+    vm.add_dimm("dimm0", "256M")
+    start = vm.dimms()["dimm0"]
+    vm.crash()
+    held = [(load.start, load.end) for load in vm.vmcore_loads()]
+    assert (start, start + 256 * MIB - 1) in held, "memory that is offline is not in the dump"
+    dump = vm.save_vmcore()
+    command = ["makedumpfile", "--message-level", "16", "-f", "-l", "-d", "31"]
+    try:
+        subprocess.run([*command, str(dump), f"{dump}.small"], check=True, capture_output=True, text=True)
+    finally:
+        dump.unlink()
