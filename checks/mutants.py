@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from typing import Iterator, NamedTuple
+from typing import Callable, Iterator, NamedTuple
 
 from vmtest import kunit, paths
 from vmtest.errors import Failure
@@ -58,7 +58,7 @@ LOOKER_MUTANTS = [
 ]
 
 
-CRASH = "test_crash_header and (is_copied or tried_again or crash_kernel_is_loaded or dimm_is_removed or comes_and_goes)"
+CRASH = "crash_header and (is_copied or tried_again or crash_kernel_is_loaded or dimm_is_removed or comes_and_goes)"
 CRASH_MUTANTS = [
     Mutant("a crash in the middle of a copy does not write it again",
            "if (smp_load_acquire(&crash_image_update.under_way))", "if (false)", "kernel/crash_core.c"),
@@ -86,8 +86,8 @@ MUTANTS = [
     Mutant("release: children across an end are not cut", "(cut_parent && across)", "false"),
     Mutant("release: entry leaks", "res->sibling = NULL;\n\t\tfree_resource(res);",
            "res->sibling = NULL;"),
-    Mutant("release: too few spares for nested splits", "if (cut)\n\t\t\tnr++;",
-           "if (cut)\n\t\t\tnr = 1;"),
+    Mutant("release: too few spares for nested splits", "if (is_busy_system_ram(res))\n\t\t\tnr++;",
+           "if (is_busy_system_ram(res) && !nr)\n\t\t\tnr++;"),
     Mutant("merge: across gaps", " && low->end + 1 == high->start;", ";"),
     Mutant("merge: whatever the name", "low->name == high->name &&", ""),
     Mutant("merge: unasked", "(low->flags & IORESOURCE_SYSRAM_MERGEABLE) &&", ""),
@@ -192,7 +192,7 @@ def resource_mutants() -> Iterator[Planted]:
     yield from planted(MUTANTS)
 
 
-TOPICS = {
+TOPICS: dict[str, Callable[[], Iterator[Planted]]] = {
     "05-lookers": lambda: planted(LOOKER_MUTANTS, LOOKERS),
     "10-resource": resource_mutants,
     "40-crash": lambda: planted(CRASH_MUTANTS, CRASH),

@@ -119,3 +119,20 @@ def test_what_the_hypervisor_refuses_is_tried_again(boot_dom0: BootDom0) -> None
     vm.ask(769 * MIB)
     wait_until(lambda: vm.held() == 769 * MIB, lambda: f"{vm.held()} bytes")
     agree(vm, 769 * MIB)
+
+
+@pytest.mark.base(fails="memory is lost", complains=LAZY)
+def test_offline_and_online_again(boot_dom0: BootDom0) -> None:
+    """What has page frames keeps them, and does not end up in the balloon."""
+    vm = boot_dom0(cmdline="memhp_default_state=online_movable")
+    vm.allow("1G")
+    vm.reach(768 * MIB)
+    (ram,) = vm.hotplugged()
+    block, total = vm.block_at(ram.start), vm.meminfo()["MemTotal"]
+    vm.sh(f"echo offline >{block}/state")
+    assert vm.meminfo()["MemTotal"] == total - vm.block_size
+    vm.sh(f"echo online_movable >{block}/state")
+    assert vm.balloon("info/low_kb") == 0 and vm.meminfo()["MemTotal"] == total, "memory is lost"
+    vm.reach(1 * GIB)
+    agree(vm, 1 * GIB)
+    assert vm.meminfo()["MemTotal"] == total + 256 * MIB

@@ -4,7 +4,7 @@ import pytest
 
 from conftest import BootDom0
 from test_xen_balloon import agree
-from test_xen_memmap import HOSTED, MAP, ask_in_vain, maps, nothing_lost
+from test_xen_memmap import HOSTED, MAP, ask_in_vain, nothing_lost
 from vmtest.units import GIB, KIB, MIB
 from vmtest.xen import EXPERIMENTAL
 
@@ -24,7 +24,7 @@ def test_a_small_dom0_grows_a_lot(boot_dom0: BootDom0) -> None:
         grown = gib * GIB - start
         taken = (free - vm.boot_memory_free()) / (grown / GIB) / KIB
         print(f"{vm.name}: {taken:.0f} KiB of boot memory for each GiB more, at {gib} GiB")
-        assert maps(vm) == added // MAP, "the system paid for the memory map"
+        assert vm.hosted_maps() == added // MAP, "the system paid for the memory map"
         assert vm.meminfo()["MemTotal"] == total + grown - added // MAP
     assert taken <= 64
 
@@ -38,9 +38,9 @@ def test_both_ways(boot_dom0: BootDom0) -> None:
     for more in [1, 128, 130, 133, 512, 88, 988, 288]:
         vm.reach(start + more * MIB)
         agree(vm, start + more * MIB)
-        assert vm.meminfo()["MemTotal"] == total + more * MIB - maps(vm)
+        assert vm.meminfo()["MemTotal"] == total + more * MIB - vm.hosted_maps()
         assert len(vm.hotplugged()) == 1
-    assert maps(vm) == 6 * 2 * MIB, "the system paid for the memory map"
+    assert vm.hosted_maps() == 6 * 2 * MIB, "the system paid for the memory map"
 
 
 @pytest.mark.base(fails="what cannot be had is added")

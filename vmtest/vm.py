@@ -95,6 +95,11 @@ class VM(Guest):
         """The directory of the memory block that holds a physical address."""
         return f"{MEMORY}/memory{address // self.block_size}"
 
+    def hosted_maps(self) -> int:
+        """What memory blocks hold of their own memory maps, in bytes: 64 for each page."""
+        hosts = self.sh(f"cat {MEMORY}/memory*/memmap_on_memory 2>/dev/null; true").split()
+        return hosts.count("1") * self.block_size // PAGE * 64
+
     def snapshot(self) -> Snapshot:
         total = self.meminfo()["MemTotal"]
         return Snapshot(self.iomem().text, self.memory_blocks(), self.zoneinfo(), total)
