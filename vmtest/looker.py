@@ -11,7 +11,7 @@ from vmtest.vm import VM
 from vmtest.wait import wait_until
 
 TRIES, OFTEN = 20, 4
-DIES = "gone, and the kernel dies of it"
+GONE, DIES = "gone", "gone, and the kernel dies of it"
 MODULE, DIRECTORY = "guest/looker", "/sys/kernel/debug/looker"
 
 
@@ -66,9 +66,9 @@ def hold_while_memory_goes(
     vm: VM, look: str, task: str, functions: Iterable[str], go: Callable[[], None], back: Callable[[], None]
 ) -> list[str]:
     """For each place in one of `functions` where `task` looks while the command `look` runs: stops it right behind the
-    look at a page of a memory block that is going. What the module says of each: "waited", or "gone" if the memory
-    went offline meanwhile; DIES, and no more, if a task has gone on with a memory map that is gone. `go` asks for
-    memory to go and does not wait, `back` waits until it is gone, and restores it."""
+    look at a page of a memory block that is going. What the module says of each: "waited", or GONE if the memory went
+    offline meanwhile, or DIES if a task has gone on with a memory map that is gone. After these two the guest is of no
+    more use. `go` asks for memory to go and does not wait, `back` waits until it is gone, and restores it."""
     forget(vm)
     start(vm, look)
     wanted = set(functions)
@@ -82,14 +82,14 @@ def hold_while_memory_goes(
     results: list[str] = []
     for site in found:
         results.append(hold(vm, site, go, back))
-        if results[-1] == DIES:
+        if results[-1] in (GONE, DIES):
             return results
     stop(vm)
     return results
 
 
 def hold(vm: VM, site: Site, go: Callable[[], None], back: Callable[[], None]) -> str:
-    """"gone" if the memory went once while the task was stopped, "waited" if it did not OFTEN times, on the base as
+    """GONE if the memory went once while the task was stopped, "waited" if it did not OFTEN times, on the base as
     often as is tried: that is to lose it. On a busy host a task may go on for too long before it stops, which does not
     count, and memory may take longer to go than a task is stopped."""
 
@@ -101,13 +101,15 @@ def hold(vm: VM, site: Site, go: Callable[[], None], back: Callable[[], None]) -
         vm.sh(f"echo {site.address} {site.task} >{DIRECTORY}/hold")
         try:
             go()
-            wait_until(lambda: state() in ("waited", "gone", "missed", "idle"), lambda: f"{site} is {state()}", 100)
+            wait_until(lambda: state() in ("waited", GONE, "missed", "idle"), lambda: f"{site} is {state()}", 100)
+            if state() == GONE:
+                return GONE
             back()
         except Failure:
             if "unable to handle page fault" not in vm.console():
                 raise
             return DIES
         waited += state() == "waited"
-        if state() == "gone" or waited == often:
-            return state()
+        if waited == often:
+            return "waited"
     raise Failure(f"{site} does not stop while it looks at memory that goes: {state()}")
