@@ -126,7 +126,7 @@ def build(planted: Planted) -> None:
     """Builds the mutant; one that does not compile is a mistake in the table above."""
     (OBJECTS / planted.file).write_text(planted.source)
     # One script knows how a kernel is made.
-    script = '. tools/lib.sh && . tools/kmake.sh && kmake "$0" "$1" bzImage'
+    script = '. tools/lib.sh && . tools/kmake.sh && kmake "$0" "$1" bzImage modules'
     command = ["bash", "-c", script, str(paths.source("patched")), str(OBJECTS)]
     log = paths.BUILD / "log" / "mutant.log"
     log.parent.mkdir(exist_ok=True)
