@@ -60,7 +60,7 @@ def test_memory_that_is_offline_is_dumped(boot: Boot) -> None:
     """Though its struct pages were never initialized, and lie in memory that was in use."""
     vm = boot(cmdline="crashkernel=192M memhp_default_state=offline init_on_alloc=0")
     vm.load_crash_kernel()
-    vm.sh("mkdir /files && mount -t tmpfs -o size=80% tmpfs /files; yes >/files/full 2>/dev/null || umount /files")
+    vm.sh("mkdir /files && mount -t tmpfs -o size=60% tmpfs /files; yes >/files/full 2>/dev/null || umount /files")
     vm.add_dimm("dimm0", "256M")
     start = vm.dimms()["dimm0"]
     vm.crash()

@@ -36,7 +36,7 @@ def check_soon(vm: VM, what: str) -> None:
     def right() -> bool:
         return dump.listed(vm.crash_header()) == dump.expected(vm.iomem())
 
-    wait_until(right, lambda: f"{what}: the header is wrong", 10)
+    wait_until(right, lambda: f"{what}: the header is wrong", 30)
 
 
 def set_state(vm: VM, start: int, state: str, count: int = 1) -> None:
