@@ -8,9 +8,6 @@ check=${0##*/}
 trap '(($? == 0)) || say "$check: FAILED"; rm -rf "${scratch[@]}"' EXIT
 passed() { say "$check: ok, $*"; }
 
-# our_git: git on this repository, with the user's own settings, which may have to say that the directory is safe.
-our_git() { env -u GIT_CONFIG_GLOBAL -u GIT_CONFIG_NOSYSTEM git -C "$ROOT" "$@"; }
-
 # Checks that need files or objects of other commits share one worktree and one object directory, so that each
 # compiles little.
 at_tree=$BUILD/check/tree

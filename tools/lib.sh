@@ -33,6 +33,9 @@ export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
 export GIT_AUTHOR_NAME=$AUTHOR_NAME GIT_AUTHOR_EMAIL=$AUTHOR_EMAIL
 export GIT_COMMITTER_NAME=$AUTHOR_NAME GIT_COMMITTER_EMAIL=$AUTHOR_EMAIL
 
+# our_git: git on this repository, with the user's own settings, which may have to say that the directory is safe.
+our_git() { env -u GIT_CONFIG_GLOBAL -u GIT_CONFIG_NOSYSTEM git -C "$ROOT" "$@"; }
+
 # Whatever runs for us in the background has a process group of its own, so that one signal ends all of it.
 child=
 stop_child() {
