@@ -25,10 +25,10 @@ NOT_EXPORTED = (
 Measured = dict[str, dict[int, dict[str, float]]]
 
 
-def load(vm: VM, file: str, size: int) -> str:
+def load(vm: VM, file: str, size: int, parameters: str = "") -> str:
     """Runs the module for that many resources; its result."""
     return vm.sh(
-        module.insmod(file, NOT_EXPORTED, f"nr={size}")
+        module.insmod(file, NOT_EXPORTED, f"nr={size} {parameters}")
         + " && cat /sys/module/walk_steps/parameters/result && rmmod walk_steps",
         SECONDS,
     )
@@ -48,6 +48,20 @@ def count(kernel: str) -> dict[int, dict[str, float]]:
                 counts[size][name] = round(int(instructions) / int(entries), 1)
             print(f"  {kernel:8} {size} resources walked", flush=True)
     return counts
+
+
+def wait_for_reader(kernel: str) -> tuple[int, int]:
+    """How long a request for a region takes while somebody reads /proc/iomem: mean and longest, in ns by the clock."""
+    with VM(f"bench-{kernel}", Machine(paths.measured(kernel), smp=2)) as vm:
+        file = module.bring(vm, "bench/walk_steps")
+        mean, longest = load(vm, file, SIZES[-1], "readers=1").split()
+        print(f"  {kernel:8} a request waits {int(mean) / 1e3:.0f} us, {int(longest) / 1e3:.0f} at most", flush=True)
+        return int(mean), int(longest)
+
+
+def wait() -> dict[str, tuple[int, int]]:
+    print(f"Requests for a region while /proc/iomem is read, with {SIZES[-1]} entries:", flush=True)
+    return {kernel: wait_for_reader(kernel) for kernel in paths.KERNELS}
 
 
 def measure() -> Measured:
@@ -88,3 +102,8 @@ def plot(measured: Measured, file: Path) -> None:
     axes.legend(fontsize=7, ncol=2)
     figure.tight_layout()
     figure.savefig(file, dpi=100)
+
+
+if __name__ == "__main__":
+    print(table(measure()))
+    wait()

@@ -7,12 +7,19 @@
  * RAM that cannot be merged, walks over them with each function, removes them,
  * and leaves "name instructions entries" lines in the parameter "result".
  *
+ * With readers=M as well, it walks nothing: M threads read /proc/iomem in a loop,
+ * and "result" is how long request_mem_region() takes meanwhile, "mean longest" in
+ * ns. That is by the clock, so a guest with CPUs for all of them is to be used.
+ *
  * Some walks are not exported. The guest looks them up in /proc/kallsyms and
  * passes their addresses, so that the same module runs on any kernel.
  */
+#include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/io.h>
 #include <linux/ioport.h>
+#include <linux/kthread.h>
+#include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/pfn.h>
 #include <linux/sizes.h>
@@ -23,6 +30,9 @@
 #define AREA		(512ULL * SZ_1G)
 /* One page of System RAM, one page of nothing */
 #define STRIDE		(2 * PAGE_SIZE)
+/* How often to ask for a region while /proc/iomem is read, and readers at most */
+#define REQUESTS	1000
+#define MAX_READERS	8
 
 typedef int (*res_walk_t)(u64 start, u64 end, void *arg,
 			  int (*func)(struct resource *, void *));
@@ -32,6 +42,10 @@ typedef int (*range_walk_t)(unsigned long pfn, unsigned long nr_pages, void *arg
 static unsigned int nr = 64;
 module_param(nr, uint, 0444);
 MODULE_PARM_DESC(nr, "number of resources");
+
+static unsigned int readers;
+module_param(readers, uint, 0444);
+MODULE_PARM_DESC(readers, "threads that read /proc/iomem while regions are requested");
 
 static unsigned long walk_system_ram_res_addr, walk_system_ram_res_rev_addr;
 static unsigned long walk_mem_res_addr, walk_system_ram_range_addr;
@@ -127,6 +141,60 @@ static int read_iomem(void)
 	return len;
 }
 
+static int read_again_and_again(void *unused)
+{
+	char *buf = vmalloc(SZ_64K);
+	struct file *file;
+	loff_t pos;
+
+	while (buf && !kthread_should_stop()) {
+		file = filp_open("/proc/iomem", O_RDONLY, 0);
+		if (IS_ERR(file))
+			break;
+		for (pos = 0; kernel_read(file, buf, SZ_64K, &pos) > 0;)
+			cond_resched();
+		filp_close(file, NULL);
+	}
+	vfree(buf);
+	while (!kthread_should_stop())
+		msleep(1);
+	return 0;
+}
+
+/* In front of all entries, so that the place is found at once. */
+static int time_requests(void)
+{
+	struct task_struct *reader[MAX_READERS];
+	unsigned int i, running;
+	u64 longest = 0, sum = 0;
+	int ret = 0;
+
+	for (running = 0; running < min(readers, MAX_READERS); running++) {
+		reader[running] = kthread_run(read_again_and_again, NULL, "read_iomem");
+		if (IS_ERR(reader[running])) {
+			ret = PTR_ERR(reader[running]);
+			break;
+		}
+	}
+	msleep(100);
+	for (i = 0; !ret && i < REQUESTS; i++) {
+		ktime_t before = ktime_get();
+		u64 took;
+
+		if (!request_mem_region(AREA - STRIDE, PAGE_SIZE, "steps"))
+			ret = -EBUSY;
+		took = ktime_to_ns(ktime_sub(ktime_get(), before));
+		release_mem_region(AREA - STRIDE, PAGE_SIZE);
+		sum += took;
+		longest = max(longest, took);
+		usleep_range(500, 1500);
+	}
+	while (running--)
+		kthread_stop(reader[running]);
+	scnprintf(result, sizeof(result), "%llu %llu\n", sum / REQUESTS, longest);
+	return ret;
+}
+
 static void remove_entries(unsigned int first)
 {
 	for (; first < nr; first++)
@@ -145,6 +213,11 @@ static int __init walk_steps_init(void)
 			remove_entries(i + 1);
 			return -EBUSY;
 		}
+	}
+	if (readers) {
+		ret = time_requests();
+		remove_entries(0);
+		return ret;
 	}
 	walk_desc();
 	walk_res("walk_system_ram_res", walk_system_ram_res_addr);
