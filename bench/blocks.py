@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure  # type: ignore[import]
 
 from vmtest import module, paths
+from vmtest.cmdline import HOSTED, MOVABLE, ONLINE
 from vmtest.qemu import Machine
 from vmtest.units import GIB, parse_size
 from vmtest.vm import VM
@@ -20,11 +21,11 @@ from vmtest.wait import wait_until
 MODULE, FILE = "bench/block_cost", "/sys/kernel/debug/block_cost"
 NOT_EXPORTED = ("task_sched_runtime", "__init_single_page")
 MODES = {
-    "online_movable": "memhp_default_state=online_movable",
-    "online": "memhp_default_state=online",
-    "online_movable, map hosted": "memhp_default_state=online_movable memory_hotplug.memmap_on_memory=1",
-    "online, map hosted": "memhp_default_state=online memory_hotplug.memmap_on_memory=1",
-    "auto-movable": "memhp_default_state=online memory_hotplug.online_policy=auto-movable",
+    "online_movable": MOVABLE,
+    "online": ONLINE,
+    "online_movable, map hosted": f"{MOVABLE} {HOSTED}",
+    "online, map hosted": f"{ONLINE} {HOSTED}",
+    "auto-movable": f"{ONLINE} memory_hotplug.online_policy=auto-movable",
 }
 SIZE, QUICK_SIZE = "256G", "64G"
 # Pages that were never touched are not poisoned: a debugging aid that distributions do not have.
@@ -61,12 +62,12 @@ def measure_mode(kernel: str, cmdline: str, size: str) -> Measured:
 def change(vm: VM, size: str) -> list[int]:
     """Gives or takes memory; what each block but the first costs, in order."""
     vm.sh(f": >{FILE}")
-    vm.request(size)
+    vm.vmem[0].request(size)
     want = parse_size(size)
     # What the kernel has come to use for itself stays.
     wait_until(
-        lambda: want <= vm.plugged() <= want + GIB,
-        lambda: f"{vm.name}: {vm.plugged() / GIB:.1f} GiB plugged, {size} requested",
+        lambda: want <= vm.vmem[0].plugged() <= want + GIB,
+        lambda: f"{vm.name}: {vm.vmem[0].plugged() / GIB:.1f} GiB plugged, {size} requested",
         SECONDS,
     )
     lines = vm.sh(f"cat {FILE}", 120).splitlines()

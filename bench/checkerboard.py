@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Iterator
 
 from vmtest import paths
+from vmtest.cmdline import CRASHKERNEL, MOVABLE
 from vmtest.qemu import Machine
 from vmtest.units import GIB
-from vmtest.vm import MEMORY, VM
+from vmtest.linux import MEMORY
+from vmtest.vm import VM
 
 SIZE, QUICK_SIZE = "128G", "32G"  # 1024 blocks, of which 512 go
 ROUNDS = 4
-CMDLINE = "vm_debug=- crashkernel=192M memhp_default_state=online_movable"
+CMDLINE = f"vm_debug=- {CRASHKERNEL} {MOVABLE}"
 TICK = 10_000_000  # instructions, in /proc/stat
 SECONDS = 600.0
 
@@ -51,13 +53,13 @@ def play(kernel: str, size: str, crash_kernel: bool) -> Checkerboard:
     result = Checkerboard({}, {}, {}, 0)
     machine = Machine(paths.measured(kernel), [size], "4G", CMDLINE, count_instructions=True)
     with VM(f"checkerboard-{kernel}", machine) as vm:
-        vm.resize(size, seconds=SECONDS)
+        vm.vmem[0].resize(size, seconds=SECONDS)
 
         def note() -> int:
             entries = len(vm.iomem())
             result.read[entries] = cost(vm, "cat /proc/iomem >/dev/null", 20)
             if crash_kernel:
-                result.load[entries] = cost(vm, vm.crash_kernel_loader(), 4)
+                result.load[entries] = cost(vm, vm.crash.loader(), 4)
             return entries
 
         note()
@@ -69,7 +71,7 @@ def play(kernel: str, size: str, crash_kernel: bool) -> Checkerboard:
             states = " ".join(f"memory{number}" for number in blocks)
             vm.sh(f"cd {MEMORY}; for b in {states}; do echo offline >$b/state; done", SECONDS)
             left -= len(blocks) * vm.block_size
-            vm.resize(str(left), seconds=SECONDS)
+            vm.vmem[0].resize(str(left), seconds=SECONDS)
             unplug = (used(vm) - before) / len(blocks)
             result.unplug[note()] = unplug
         result.slab = vm.meminfo()["Slab"] - slab

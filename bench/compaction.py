@@ -15,6 +15,7 @@ import numpy
 
 from bench.blocks import CMDLINE, SECONDS
 from vmtest import module, paths
+from vmtest.cmdline import MOVABLE
 from vmtest.qemu import Machine
 from vmtest.units import MIB
 from vmtest.vm import VM
@@ -45,14 +46,14 @@ class Compaction:
 
 
 def guest(kernel: str, vmem: list[str], memory: str) -> VM:
-    cmdline = f"{CMDLINE} memhp_default_state=online_movable"
+    cmdline = f"{CMDLINE} {MOVABLE}"
     machine = Machine(paths.measured(kernel), vmem, memory, cmdline, count_instructions=True)
     return VM(f"compaction-{kernel}", machine)
 
 
 def measure_empty(kernel: str, flag: bool) -> int:
     with guest(kernel, [EMPTY], "2G") as vm:
-        vm.resize(EMPTY, seconds=SECONDS)
+        vm.vmem[0].resize(EMPTY, seconds=SECONDS)
         if flag:
             vm.sh(f"insmod {module.bring(vm, FLAG)}")
         return min(int(vm.sh("fragment all", SECONDS)) for _ in range(ROUNDS))

@@ -9,7 +9,8 @@ from bench.checkerboard import CMDLINE, SECONDS, cost
 from vmtest import paths
 from vmtest.qemu import Machine
 from vmtest.units import parse_size
-from vmtest.vm import MEMORY, VM
+from vmtest.linux import MEMORY
+from vmtest.vm import VM
 
 BLOCKS = (8, 128, 1024)
 BLOCK = parse_size("128M")
@@ -28,11 +29,11 @@ class Loaded:
 
 def load(vm: VM, blocks: int, merged: bool) -> Loaded:
     # It reads no more than 64 KiB of program headers from /proc/kcore.
-    loader = vm.crash_kernel_loader("kexec -c")
+    loader = vm.crash.loader("kexec -c")
     by_kexec = cost(vm, loader, TIMES) if vm.run(loader).status == 0 else None
-    by_kernel = cost(vm, vm.crash_kernel_loader(), TIMES)
+    by_kernel = cost(vm, vm.crash.loader(), TIMES)
     ram = sum(entry.name.startswith("System RAM") for entry in vm.iomem().walk())
-    return Loaded(blocks, merged, ram, len(vm.crash_header()), by_kernel, by_kexec)
+    return Loaded(blocks, merged, ram, len(vm.crash.header()), by_kernel, by_kexec)
 
 
 def play(kernel: str) -> list[Loaded]:
@@ -41,16 +42,16 @@ def play(kernel: str) -> list[Loaded]:
     found = []
     with VM(f"crash-load-{kernel}", machine) as vm:
         for blocks in BLOCKS:
-            vm.resize(str(blocks * BLOCK), seconds=SECONDS)
+            vm.vmem[0].resize(str(blocks * BLOCK), seconds=SECONDS)
             found.append(load(vm, blocks, merged=True))
-            vm.resize(str(2 * blocks * BLOCK), seconds=SECONDS)
+            vm.vmem[0].resize(str(2 * blocks * BLOCK), seconds=SECONDS)
             first = vm.iomem().one("virtio0").start // vm.block_size
             every_second = " ".join(str(number) for number in range(first, first + 2 * blocks, 2))
             offline = f"for number in {every_second}; do echo offline >memory$number/state; done"
             vm.sh(f"cd {MEMORY}; {offline}", SECONDS)
-            vm.resize(str(blocks * BLOCK), seconds=SECONDS)
+            vm.vmem[0].resize(str(blocks * BLOCK), seconds=SECONDS)
             found.append(load(vm, blocks, merged=False))
-            vm.resize("0", seconds=SECONDS)
+            vm.vmem[0].resize("0", seconds=SECONDS)
             print(f"  {kernel:8} {blocks} blocks", flush=True)
     return found
 

@@ -1,10 +1,11 @@
 """What a dom0 under Xen pays of the memory it booted with for what its balloon driver adds."""
 
 from vmtest import paths
+from vmtest.cmdline import HOSTED, MOVABLE
 from vmtest.units import GIB, KIB
 from vmtest.xen import Dom0, Host
 
-CMDLINE = "memory_hotplug.memmap_on_memory=1 memhp_default_state=online_movable"
+CMDLINE = f"{HOSTED} {MOVABLE}"
 # In GiB. A PVH domain is slower, and has page tables of the hypervisor's besides.
 SIZES = {"PV": [1, 2, 4, 8], "PVH": [1, 2, 4]}
 

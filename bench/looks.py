@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from vmtest import module, paths
+from vmtest.cmdline import MOVABLE
 from vmtest.qemu import Machine
 from vmtest.vm import VM
 
@@ -30,13 +31,13 @@ def measured(vm: VM, what: str) -> dict[str, float]:
 
 def measure() -> Looks:
     kernel, result = paths.measured("base"), Looks()
-    cmdline = "memhp_default_state=online_movable"
+    cmdline = MOVABLE
     with VM("looks", Machine(kernel, count_instructions=True)) as vm:
         found = measured(vm, "look")
         result.look = {name: cost - found["nothing"] for name, cost in found.items() if name != "nothing"}
     for cpus in CPUS:
         with VM("looks", Machine(kernel, ["4G"], "1G", cmdline, smp=cpus)) as vm:
-            vm.resize("4G")
+            vm.vmem[0].resize("4G")
             result.wait[f"{cpus} CPUs, idle"] = measured(vm, "wait")
             vm.sh(f"for i in 1 2; do {{ {COMPACT}; }} >/dev/null 2>&1 & done")
             result.wait[f"{cpus} CPUs, two loops of compaction"] = measured(vm, "wait")

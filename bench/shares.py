@@ -60,8 +60,8 @@ class Shares:
 def sampled(vm: VM, symbols: Symbols, blocks: int) -> Counter[str]:
     """Asks for so many blocks; where the guest is until it has them."""
     found: Counter[str] = Counter()
-    vm.request(str(blocks * BLOCK))
-    while vm.plugged() != blocks * BLOCK:
+    vm.vmem[0].request(str(blocks * BLOCK))
+    while vm.vmem[0].plugged() != blocks * BLOCK:
         vm.qemu("stop")
         registers = vm.qemu("human-monitor-command", **{"command-line": "info registers"})
         vm.qemu("cont")
@@ -87,13 +87,13 @@ def measure_kernel(kernel: str) -> dict[int, Shares]:
     with VM(f"shares-{kernel}", machine) as vm:
         vm.sh(module.insmod(module.bring(vm, MODULE), NOT_EXPORTED))
         for level in LEVELS:
-            vm.resize(str(level * BLOCK), seconds=SECONDS)
+            vm.vmem[0].resize(str(level * BLOCK), seconds=SECONDS)
             vm.sh(f": >{FILE}")
             shares = levels[level] = Shares()
             for _ in range(ROUNDS):
                 for what, blocks in (("plug", level + STEP), ("unplug", level)):
                     shares.samples[what] += sampled(vm, symbols, blocks)
-                    vm.settle()
+                    vm.driver.settle()
                     shares.cost[what] = block_cost(vm)
                 if min(samples.total() for samples in shares.samples.values()) >= SAMPLES:
                     break

@@ -18,13 +18,15 @@ import pytest
 
 from vmtest.debian import Computer, Debian
 from vmtest.errors import Failure
-from vmtest.guest import HANGS
+from vmtest.guest import HANGS, Guest
 from vmtest.hyperv import HyperV
 from vmtest.libvirt import UnderLibvirt
 from vmtest.paths import DEBUG, KERNELS, LARGE, MUTANT
 from vmtest.qemu import Machine
 from vmtest.vm import VM
 from vmtest.xen import Dom0, Host
+
+pytest.register_assert_rewrite("dom0")
 
 # Faults of the base that come by luck, wherever memory goes: what is on the console then, and what mends it.
 BY_LUCK = {
@@ -143,14 +145,15 @@ class Guests:
         if kernel == "base" and "may_complain" in base.kwargs:
             self._tolerated.append(base.kwargs["may_complain"])
         self._stack = contextlib.ExitStack()
-        self._booted: list[VM] = []
+        self._booted: list[Guest] = []
         self._count = 0
 
     def name(self) -> str:
         self._count += 1
         return f"{self._name}-{self._count - 1}"
 
-    def add(self, vm: VM, doomed: bool = False) -> None:
+    def add(self, vm: Guest, doomed: bool = False) -> None:
+        """Boots it."""
         self._stack.enter_context(vm)
         if not doomed:
             self._booted.append(vm)

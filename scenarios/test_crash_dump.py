@@ -6,26 +6,25 @@ import subprocess
 import pytest
 
 from conftest import Boot
-from vmtest.elf import PAGE
-from vmtest.initramfs import VIRTIO_MEM
-from vmtest.units import MIB
+from vmtest.cmdline import CRASHKERNEL, MOVABLE, OFFLINE
+from vmtest.units import MIB, PAGE
 
 
 @pytest.mark.base("same")
 @pytest.mark.complains("Kernel panic - not syncing: NMI")
 def test_dump_holds_what_was_plugged(boot: Boot) -> None:
-    vm = boot(vmem=["2G"], cmdline="crashkernel=128M memhp_default_state=online_movable")
-    vm.load_crash_kernel()
-    empty = vm.crash_header()
-    vm.resize("1G")
+    vm = boot(vmem=["2G"], cmdline=f"crashkernel=128M {MOVABLE}")
+    vm.crash.load()
+    empty = vm.crash.header()
+    vm.vmem[0].resize("1G")
     (ram,) = vm.iomem().under("virtio0")
 
-    promised = vm.crash_header()
+    promised = vm.crash.header()
     assert [(load.start, load.end) for load in promised if load not in empty] == [
         (ram.start, ram.end)
     ]
-    vm.crash()
-    assert vm.vmcore_loads() == promised
+    vm.crash.now()
+    assert vm.vmcore.loads() == promised
 
 
 @pytest.mark.base("same")
@@ -35,15 +34,15 @@ def test_makedumpfile_leaves_out_what_is_unplugged(boot: Boot, memmap: str) -> N
     """It says that it does not know this kernel; what it counts is right all the same, wherever the maps are."""
     vm = boot(
         vmem=["1G"],
-        cmdline="crashkernel=192M memhp_default_state=online_movable"
+        cmdline=f"{CRASHKERNEL} {MOVABLE}"
         f" memory_hotplug.memmap_on_memory={memmap}",
     )
-    vm.load_crash_kernel()
-    vm.resize("384M")
-    vm.resize("300M")
-    vm.crash()
-    vm.sh(f"insmod {VIRTIO_MEM}")
-    dump = vm.save_vmcore()
+    vm.crash.load()
+    vm.vmem[0].resize("384M")
+    vm.vmem[0].resize("300M")
+    vm.crash.now()
+    vm.driver.load()
+    dump = vm.vmcore.save()
     try:
         command = ["makedumpfile", "--message-level", "16", "-f", "-l", "-d", "31"]
         made = subprocess.run([*command, str(dump), f"{dump}.small"], check=True, capture_output=True, text=True)
@@ -58,15 +57,15 @@ def test_makedumpfile_leaves_out_what_is_unplugged(boot: Boot, memmap: str) -> N
 @pytest.mark.complains("Kernel panic - not syncing: NMI")
 def test_memory_that_is_offline_is_dumped(boot: Boot) -> None:
     """Though its struct pages were never initialized, and lie in memory that was in use."""
-    vm = boot(cmdline="crashkernel=192M memhp_default_state=offline init_on_alloc=0")
-    vm.load_crash_kernel()
+    vm = boot(cmdline=f"{CRASHKERNEL} {OFFLINE} init_on_alloc=0")
+    vm.crash.load()
     vm.sh("mkdir /files && mount -t tmpfs -o size=60% tmpfs /files; yes >/files/full 2>/dev/null || umount /files")
-    vm.add_dimm("dimm0", "256M")
-    start = vm.dimms()["dimm0"]
-    vm.crash()
-    held = [(load.start, load.end) for load in vm.vmcore_loads()]
+    vm.dimms.add("dimm0", "256M")
+    start = vm.dimms.start("dimm0")
+    vm.crash.now()
+    held = [(load.start, load.end) for load in vm.vmcore.loads()]
     assert (start, start + 256 * MIB - 1) in held, "memory that is offline is not in the dump"
-    dump = vm.save_vmcore()
+    dump = vm.vmcore.save()
     command = ["makedumpfile", "--message-level", "16", "-f", "-l", "-d", "31"]
     try:
         subprocess.run([*command, str(dump), f"{dump}.small"], check=True, capture_output=True, text=True)

@@ -4,11 +4,11 @@ import pytest
 
 from conftest import BootDebian, BootLibvirt
 from vmtest import canary, dump
-from vmtest.elf import PAGE
-from vmtest.units import GIB, MIB, parse_size
+from vmtest.cmdline import HOSTED, MOVABLE
+from vmtest.units import GIB, MIB, PAGE, parse_size
 
 pytestmark = pytest.mark.long
-CMDLINE = "crashkernel=256M memhp_default_state=online_movable memory_hotplug.memmap_on_memory=1"
+CMDLINE = f"crashkernel=256M {MOVABLE} {HOSTED}"
 
 # As README.md says: the kernel keeps the header of the crash kernel up to date. Debian 12's rule is there to load the
 # crash kernel anew for each memory block, and cannot: udev does not let what it starts do so.
@@ -27,9 +27,9 @@ def test_kdump_tools_saves_what_is_plugged(boot_debian: BootDebian) -> None:
     vm.sh(LET_THE_KERNEL_UPDATE)
     assert vm.kdump_state() == "ready to kdump"
     boot_memory = vm.meminfo()["MemTotal"]
-    vm.resize("3G")
+    vm.vmem[0].resize("3G")
     assert vm.meminfo()["MemTotal"] - boot_memory > parse_size("3G") * 95 // 100
-    vm.resize("2G")
+    vm.vmem[0].resize("2G")
     assert vm.kdump_state() == "ready to kdump"
 
     pages = [address for address in canary.fill(vm, 32) if address >= 4 * GIB]
@@ -50,6 +50,6 @@ def test_libvirt_resizes_it(boot_libvirt: BootLibvirt) -> None:
     vm = boot_libvirt(vmem=["4G"], cmdline=CMDLINE)
     boot_memory = vm.meminfo()["MemTotal"]
     for size in ["2G", "4G", "1G", "0"]:
-        vm.resize(size)  # until virsh dumpxml and /proc/iomem say so
+        vm.vmem[0].resize(size)  # until virsh dumpxml and /proc/iomem say so
         more = vm.meminfo()["MemTotal"] - boot_memory
         assert parse_size(size) * 95 // 100 <= more <= parse_size(size), size

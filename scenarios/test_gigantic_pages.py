@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from conftest import Boot
+from vmtest.cmdline import HOSTED, MOVABLE
 from vmtest.vm import VM
 
 KPF_LRU = 5
@@ -25,9 +26,9 @@ def want(vm: VM, pages: int) -> tuple[int, int]:
 
 
 def grown(boot: Boot, **more: str) -> VM:
-    cmdline = f"memhp_default_state=online_movable memory_hotplug.memmap_on_memory=1 {more.pop('cmdline', '')}"
+    cmdline = f"{MOVABLE} {HOSTED} {more.pop('cmdline', '')}"
     vm = boot(vmem=["3G"], cmdline=cmdline, cpu="qemu64,+pdpe1gb", **more)
-    vm.resize("3G")
+    vm.vmem[0].resize("3G")
     return vm
 
 
@@ -41,11 +42,11 @@ def with_memory_in_use(vm: VM) -> tuple[int, int]:
 def test_nothing_is_migrated_where_memory_maps_are_in_the_way(boot: Boot) -> None:
     # virtio-mem hosts no memory maps on the base.
     vm = grown(boot, kernel="base")
-    assert not vm.memmap_size()
+    assert not vm.driver.memmap_size()
     got, moved = with_memory_in_use(vm)
     assert got == 1 and moved > 1000
     vm = grown(boot, kernel="patched")
-    assert vm.memmap_size()
+    assert vm.driver.memmap_size()
     got, moved = with_memory_in_use(vm)
     assert got == 0 and moved < 1000, f"{moved} pages were migrated for {got} huge pages"
 

@@ -47,8 +47,8 @@ def test_a_guest_dies_with_its_harness(kernel: str) -> None:
 @pytest.mark.complains("Kernel panic - not syncing: NMI")
 def test_a_guest_that_panics_is_reported_with_its_last_words(boot: Boot) -> None:
     vm = boot()
-    vm.sh("echo 1 >/proc/sys/kernel/unknown_nmi_panic")
-    vm.qemu("inject-nmi")
+    vm.crash.arm()
+    vm.crash.strike()
     with pytest.raises(Failure, match="(?s)QEMU closed the guest channel.*Kernel panic"):
         vm.sh("sleep 30")
 

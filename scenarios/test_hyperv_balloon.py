@@ -3,9 +3,9 @@
 import pytest
 
 from conftest import BootHyperV
-from vmtest.elf import PAGE
+from vmtest.cmdline import OFFLINE, ONLINE
 from vmtest.hyperv import HyperV
-from vmtest.units import MIB, parse_size
+from vmtest.units import MIB, PAGE, parse_size
 
 # Reports count what programs have committed, which changes from one moment to the next.
 NOISE = 16 * MIB
@@ -25,7 +25,7 @@ def offline(vm: HyperV) -> int:
 
 @pytest.mark.base("same")
 def test_hot_add_in_steps_and_ballooning(boot_hyperv: BootHyperV) -> None:
-    vm = boot_hyperv(cmdline="memhp_default_state=online")
+    vm = boot_hyperv(cmdline=ONLINE)
     before = vm.meminfo()["MemTotal"]
     assert vm.hot_added() == []
     # 1G once with memory added, once with memory ballooned; 2560M has both to be undone.
@@ -43,23 +43,23 @@ def test_hot_add_in_steps_and_ballooning(boot_hyperv: BootHyperV) -> None:
 
 @pytest.mark.base("same")
 def test_offline_until_somebody_onlines_it(boot_hyperv: BootHyperV) -> None:
-    vm = boot_hyperv(cmdline="memhp_default_state=offline")
+    vm = boot_hyperv(cmdline=OFFLINE)
     before = vm.snapshot()
     vm.resize("768M")
     assert (added(vm), offline(vm)) == (256 * MIB, 256 * MIB)
     assert vm.meminfo()["MemTotal"] == before.total
     (line,) = vm.hot_added()
-    blocks = [vm.block_at(line.start + offset) for offset in range(0, line.size, vm.block_size)]
+    blocks = range(vm.block_at(line.start), vm.block_at(line.end) + 1)
     assert len(blocks) == 2
     # In this order, so that the number of blocks that are online goes up and down.
     steps = [(0, "online_movable", 1), (1, "online_movable", 2), (0, "offline", 1)]
     steps += [(1, "offline", 0), (1, "online_movable", 1), (0, "online_movable", 2)]
     for block, state, online in steps + [(1, "offline", 1)]:
-        vm.sh(f"echo {state} >{blocks[block]}/state")
+        vm.set_state(state, blocks[block])
         assert offline(vm) == (2 - online) * vm.block_size
         assert vm.meminfo()["MemTotal"] == before.total + online * vm.block_size
     # The host must not take back what is offline: it is told that it is committed.
     counted = vm.counters()["total_pages_committed"] * PAGE
     assert abs(vm.report() - counted) < NOISE
-    vm.sh(f"echo online_movable >{blocks[1]}/state")
+    vm.set_state("online_movable", blocks[1])
     assert offline(vm) == 0

@@ -3,13 +3,13 @@
 import pytest
 
 from conftest import BootHyperV
-from vmtest.elf import PAGE
+from vmtest.cmdline import HOSTED, MOVABLE
 from vmtest.hyperv import HyperV
-from vmtest.units import GIB, KIB, MIB, parse_size
+from vmtest.linux import MEMORY
+from vmtest.units import GIB, KIB, MIB, PAGE, memmap, parse_size
 from vmtest.wait import wait_until
 
-HOSTED = "memory_hotplug.memmap_on_memory=1 memhp_default_state=online_movable"
-MAP = 64  # a struct page of 64 bytes for each 4096: one part in 64
+CMDLINE = f"{HOSTED} {MOVABLE}"
 
 pytestmark = pytest.mark.xdist_group("hyperv")  # such a guest keeps more than one CPU busy
 
@@ -28,34 +28,33 @@ def check_hosted(vm: HyperV, before: int) -> None:
     added = vm.driver_has() - parse_size(vm.machine.memory)
     (line,) = vm.hot_added()
     assert line.size == added
-    usable = vm.block_size - vm.block_size // MAP
-    blocks = [vm.block_at(line.start + number * vm.block_size) for number in (0, 1, 5)]
+    usable = vm.block_size - memmap(vm.block_size)
+    blocks = [vm.block_at(line.start) + number for number in (0, 1, 5)]
     online = added // vm.block_size
     for block, state in [(0, "offline"), (2, "offline"), (0, "online"), (1, "offline")]:
-        assert vm.sh(f"cat {blocks[block]}/memmap_on_memory") == "1"
-        vm.sh(f"echo {state} >{blocks[block]}/state")
+        assert vm.sh(f"cat {MEMORY}/memory{blocks[block]}/memmap_on_memory") == "1"
+        vm.set_state(state, blocks[block])
         online += 1 if state == "online" else -1
         counters = vm.counters()
         assert counters["pages_added"] == added // PAGE
         assert counters["pages_onlined"] == online * vm.block_size // PAGE
         assert vm.meminfo()["MemTotal"] == before + online * usable
-    for block in (1, 2):
-        vm.sh(f"echo online >{blocks[block]}/state")
+    vm.set_state("online", *blocks[1:])
     assert vm.counters()["pages_onlined"] == added // PAGE
 
 
 @pytest.mark.base("compared")
 @pytest.mark.parametrize("far", [False, pytest.param(True, marks=pytest.mark.long)])  # that takes five minutes more
 def test_a_small_guest_grows_out_of_what_it_is_given(boot_hyperv: BootHyperV, far: bool) -> None:
-    base = boot_hyperv("32G", kernel="base", memory="256M", cmdline=HOSTED, doomed=True)
-    patched = boot_hyperv("32G", kernel="patched", memory="256M", cmdline=HOSTED)
+    base = boot_hyperv("32G", kernel="base", memory="256M", cmdline=CMDLINE, doomed=True)
+    patched = boot_hyperv("32G", kernel="patched", memory="256M", cmdline=CMDLINE)
     total = {vm: vm.meminfo()["MemTotal"] for vm in (base, patched)}
     for size in ["4G", "8G"] if far else ["4G"]:
         new = parse_size(size) - 256 * MIB
         assert 16000 < grow(base, size) < 17000
         assert grow(patched, size) <= 64
         assert base.meminfo()["MemTotal"] == total[base] + new
-        assert patched.meminfo()["MemTotal"] == total[patched] + new - new // MAP
+        assert patched.meminfo()["MemTotal"] == total[patched] + new - memmap(new)
         for vm in (base, patched):
             counters = vm.counters()
             assert counters["pages_added"] == counters["pages_onlined"] == new // PAGE

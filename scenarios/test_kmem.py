@@ -4,11 +4,12 @@ import pytest
 
 from conftest import Boot
 from vmtest import kmem
+from vmtest.cmdline import MOVABLE
 
 
 @pytest.mark.base("same")
 def test_persistent_memory_as_system_ram_and_back(boot: Boot) -> None:
-    vm = boot(memory="4G", cmdline=f"{kmem.PERSISTENT} memhp_default_state=online_movable")
+    vm = boot(memory="4G", cmdline=f"{kmem.PERSISTENT} {MOVABLE}")
     owner = vm.iomem().one("Persistent Memory (legacy)")
     assert (owner.start, owner.size) == (kmem.START, kmem.SIZE)
     vm.sh(kmem.MAKE_DAX_DEVICE)

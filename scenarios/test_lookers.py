@@ -7,12 +7,13 @@ import pytest
 
 from conftest import Boot
 from vmtest import kmem, looker
-from vmtest.initramfs import VIRTIO_MEM
-from vmtest.vm import MEMORY, VM
+from vmtest.cmdline import HOSTED, MOVABLE
+from vmtest.linux import MEMORY
+from vmtest.vm import VM
+from vmtest.vmem import BBM
 
 Goes = tuple[Callable[[], Any], Callable[[], Any]]  # asks for memory to go, and waits until it is gone
 
-MOVABLE = "memhp_default_state=online_movable"
 # Half of each pageblock is in use, so that there is something to migrate, and room for it.
 FILES = """
     mkdir -p /files && mount -t tmpfs -o size=90% tmpfs /files
@@ -55,7 +56,7 @@ HOLD_ON = {
 
 def grown(boot: Boot, size: str, cmdline: str = MOVABLE) -> VM:
     vm = boot(vmem=["4G"], memory="512M", cmdline=cmdline)
-    vm.resize(size)
+    vm.vmem[0].resize(size)
     looker.load(vm)
     return vm
 
@@ -71,7 +72,7 @@ def test_all_look_under_rcu(boot: Boot) -> None:
         "cat /proc/pagetypeinfo >/dev/null; head -c 1000000 /sys/kernel/debug/page_owner >/dev/null"
         "; echo 1 >/sys/kernel/debug/split_huge_pages"
     )
-    vm.resize("512M")
+    vm.vmem[0].resize("512M")
     seen = looker.sites(vm)
     for needed in ["pageblock_pfn_to_page", "pagetypeinfo_show", "split_huge_pages_write"]:
         assert any(needed in site.function for site in seen), f"{needed} did not look: {seen}"
@@ -84,7 +85,7 @@ def test_one_grace_period_for_many_blocks(boot: Boot) -> None:
     """Expedited, as a resize may take thousands of blocks: at most 2 GiB of them at once."""
     vm = grown(boot, "4G")
     looker.count_calls(vm, "synchronize_rcu_expedited")
-    vm.resize("1G")
+    vm.vmem[0].resize("1G")
     # 5 if all are free: 1, 2, 4, 8 and 9 blocks. One with a page in use takes some of its own.
     assert looker.calls(vm) < 24, "a grace period for each of 24 memory blocks"
 
@@ -99,18 +100,18 @@ def test_memory_stays_while_somebody_looks(boot: Boot, who: str) -> None:
     vm.sh(FILES)
 
     def back() -> None:
-        vm.resize("896M")
-        vm.resize("1G")
+        vm.vmem[0].resize("896M")
+        vm.vmem[0].resize("1G")
 
-    results = looker.hold_while_memory_goes(vm, *LOOKERS[who], lambda: vm.request("896M"), back)
+    results = looker.hold_while_memory_goes(vm, *LOOKERS[who], lambda: vm.vmem[0].request("896M"), back)
     assert results == ["waited"] * len(results), f"memory is gone while somebody looks: {results}"
     vm.sh("umount /files")
-    vm.resize("0")
+    vm.vmem[0].resize("0")
 
 
 def take_offline(vm: VM, address: int) -> Goes:
     """A memory block, by user space, which has it initialized anew as well."""
-    state = f"{vm.block_at(address)}/state"
+    state = vm.state_file(vm.block_at(address))
     return (
         lambda: vm.sh(f"{{ echo offline >{state}; echo online_movable >{state}; touch anew; }} >/dev/null 2>&1 &"),
         lambda: vm.sh("until [ -e anew ]; do usleep 9999; done; rm anew"),
@@ -134,25 +135,25 @@ def persistent_memory(boot: Boot) -> tuple[VM, Goes]:
 
 def dimm(boot: Boot) -> tuple[VM, Goes]:
     vm = boot(cmdline=MOVABLE)
-    vm.add_dimm("dimm0", "256M")
+    vm.dimms.add("dimm0", "256M")
 
     def back() -> None:
-        vm.wait_dimm_gone("dimm0")
-        vm.add_dimm("dimm0", "256M")
+        vm.dimms.wait_gone("dimm0")
+        vm.dimms.add("dimm0", "256M")
 
-    return vm, (lambda: vm.qemu("device_del", id="dimm0"), back)
+    return vm, (lambda: vm.dimms.request_removal("dimm0"), back)
 
 
 def big_block(boot: Boot) -> tuple[VM, Goes]:
     vm = boot(vmem=["1G"], cmdline=MOVABLE)
-    vm.sh(f"rmmod virtio_mem && insmod {VIRTIO_MEM} force_bbm=1")
-    vm.resize("1G")
+    vm.driver.reload(BBM)
+    vm.vmem[0].resize("1G")
 
     def back() -> None:
-        vm.resize("896M")
-        vm.resize("1G")
+        vm.vmem[0].resize("896M")
+        vm.vmem[0].resize("1G")
 
-    return vm, (lambda: vm.request("896M"), back)
+    return vm, (lambda: vm.vmem[0].request("896M"), back)
 
 
 @pytest.mark.base(fails="memory is gone while somebody looks", may_complain=DIES)
@@ -173,11 +174,11 @@ def test_adding_memory_compacts(boot: Boot) -> None:
     vm.sh("mkdir /files && mount -t tmpfs -o size=100% tmpfs /files")
     vm.sh(f"cd /files; fragment {free - 30}")
     looker.forget(vm)
-    vm.resize("4G")
+    vm.vmem[0].resize("4G")
     seen = {site.function for site in looker.sites(vm) if site.task.startswith("kworker")}
     assert "pageblock_pfn_to_page" in seen, f"nothing was compacted: {seen}"
     vm.sh("umount /files")
-    vm.resize("0")
+    vm.vmem[0].resize("0")
 
 
 def race(vm: VM, look: str, resizes: int, seed: int) -> None:
@@ -190,25 +191,24 @@ def race(vm: VM, look: str, resizes: int, seed: int) -> None:
         "; for i in $(seq 1 2 60) $(seq 2 2 60); do rm -f /files/$i; done; done; touch files_end; } >/dev/null 2>&1 &"
     )
     for _ in range(resizes):
-        vm.request(f"{chosen.randrange(256, 2048, 4)}M")
+        vm.vmem[0].request(f"{chosen.randrange(256, 2048, 4)}M")
         vm.sh(f"usleep {chosen.randrange(3000000)}")
     looker.stop(vm)
     vm.sh("until [ -e files_end ]; do usleep 10000; done; umount /files")
-    vm.resize("0")
+    vm.vmem[0].resize("0")
 
 
 RACES = {"compaction": COMPACT, "kpageflags": "dd if=/proc/kpageflags of=/dev/null bs=1M skip=8"}
-HOSTED = f"{MOVABLE} memory_hotplug.memmap_on_memory=1"
 
 
 @pytest.mark.base("absent")
 @pytest.mark.parametrize(
     "who, cmdline",
     [
-        ("compaction", HOSTED),
+        ("compaction", f"{MOVABLE} {HOSTED}"),
         ("kpageflags", MOVABLE),
         pytest.param("compaction", MOVABLE, marks=pytest.mark.long),
-        pytest.param("kpageflags", HOSTED, marks=pytest.mark.long),
+        pytest.param("kpageflags", f"{MOVABLE} {HOSTED}", marks=pytest.mark.long),
     ],
 )
 def test_a_short_race(boot: Boot, who: str, cmdline: str) -> None:

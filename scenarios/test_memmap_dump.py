@@ -6,12 +6,11 @@ import struct
 import pytest
 
 from conftest import Boot
-from vmtest.initramfs import VIRTIO_MEM
-from vmtest.units import MIB
+from vmtest.cmdline import CRASHKERNEL, HOSTED, MOVABLE
+from vmtest.units import MIB, STRUCT_PAGE, memmap
 from vmtest.vm import VM
 
-HOSTED = "crashkernel=192M memory_hotplug.memmap_on_memory=1 memhp_default_state=online_movable"
-PAGE, STRUCT_PAGE, MAP = 4096, 64, 2 * MIB
+CMDLINE = f"{CRASHKERNEL} {HOSTED} {MOVABLE}"
 
 
 def vmcoreinfo(vm: VM) -> dict[str, int]:
@@ -24,28 +23,29 @@ def vmcoreinfo(vm: VM) -> dict[str, int]:
 @pytest.mark.base(fails="no memory map in it")
 @pytest.mark.complains("Kernel panic - not syncing: NMI")
 def test_maps_of_plugged_blocks_and_no_unplugged_pieces(boot: Boot) -> None:
-    vm = boot(vmem=["1G"], cmdline=HOSTED, trace=True)
+    vm = boot(vmem=["1G"], cmdline=CMDLINE, trace=True)
     known = vmcoreinfo(vm)
     assert known["SIZE(page)"] == STRUCT_PAGE
-    vm.resize("1G")
-    vm.resize("900M")  # of the last memory block, the memory map and 2 MiB stay
+    vm.vmem[0].resize("1G")
+    vm.vmem[0].resize("900M")  # of the last memory block, the memory map and 2 MiB stay
     (ram,) = vm.iomem().under("virtio0")
     block = ram.end + 1 - vm.block_size
-    live = vm.physical(block, MAP)
-    vm.load_crash_kernel()
-    vm.crash()
+    size = memmap(vm.block_size)
+    live = vm.physical(block, size)
+    vm.crash.load()
+    vm.crash.now()
 
-    vm.sh(f"insmod {VIRTIO_MEM}")  # from now on the device says what is plugged
-    dumped = vm.vmcore(block, MAP)
+    vm.driver.load()  # from now on the device says what is plugged
+    dumped = vm.vmcore.read([block], size)
     # The map of the unplugged pages lies still; the rest may have changed until the crash.
-    unplugged = 4 * MIB // PAGE * STRUCT_PAGE
+    unplugged = memmap(4 * MIB)
     assert any(dumped), "no memory map in it"
     assert dumped[unplugged:] == live[unplugged:], "no memory map in it"
 
     # Each of these pages says that it is offline, where makedumpfile looks for it.
     kind = known["NUMBER(PAGE_OFFLINE_MAPCOUNT_VALUE)"] & 0xFFFFFFFF
     offset = known["OFFSET(page._mapcount)"]
-    pages = range(unplugged + offset, MAP, STRUCT_PAGE)
+    pages = range(unplugged + offset, size, STRUCT_PAGE)
     types = {struct.unpack_from("<I", dumped, page)[0] >> 24 for page in pages}
     assert types == {kind >> 24}
     # Those of the memory map itself and of what is plugged do not.
@@ -55,6 +55,6 @@ def test_maps_of_plugged_blocks_and_no_unplugged_pieces(boot: Boot) -> None:
 
     # What is unplugged reads as nothing, and not from the device's memory: it was asked first.
     before = len(vm.requests())
-    assert not any(vm.vmcore(block + 64 * MIB, 2 * MIB))
+    assert not any(vm.vmcore.read([block + 64 * MIB], 2 * MIB))
     asked = [line for line in vm.requests()[before:] if "state_request" in line]
     assert any(f"addr=0x{block + 64 * MIB:x}" in line for line in asked)

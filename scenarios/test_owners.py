@@ -3,17 +3,18 @@
 import pytest
 
 from conftest import Boot
+from vmtest.cmdline import MOVABLE
 from vmtest.units import GIB
 
 
 @pytest.mark.base("same")
 def test_two_virtio_mem_devices_side_by_side(boot: Boot) -> None:
-    vm = boot(vmem=["1G", "1G"], cmdline="memhp_default_state=online_movable")
+    vm = boot(vmem=["1G", "1G"], cmdline=MOVABLE)
     before = vm.snapshot()
     # In turns, so that either device grows next to memory of the other.
     for size in ("512M", "1G"):
-        for device in ("vmem0", "vmem1"):
-            vm.resize(size, device)
+        for device in vm.vmem:
+            device.resize(size)
 
     iomem = vm.iomem()
     first, second = iomem.one("virtio0"), iomem.one("virtio1")
@@ -22,24 +23,24 @@ def test_two_virtio_mem_devices_side_by_side(boot: Boot) -> None:
         ram = f"{owner.start:x}-{owner.end:x} : System RAM (virtio_mem)"
         assert [str(entry) for entry in owner.children] == [ram]
 
-    for device in ("vmem0", "vmem1"):
-        vm.resize("0", device)
+    for device in vm.vmem:
+        device.resize("0")
     assert vm.snapshot() == before
 
 
 @pytest.mark.base("same")
 def test_two_dimms_side_by_side(boot: Boot) -> None:
-    vm = boot(cmdline="memhp_default_state=online_movable")
+    vm = boot(cmdline=MOVABLE)
     before = vm.snapshot()
     boot_ram = len(vm.iomem().named("System RAM"))
     for name in ("dimm0", "dimm1"):
-        vm.add_dimm(name, "1G")
+        vm.dimms.add(name, "1G")
 
     first, second = vm.iomem().named("System RAM")[boot_ram:]
     assert (first.size, second.size) == (GIB, GIB)
     assert first.end + 1 == second.start
 
-    vm.remove_dimm("dimm0", "1G")
+    vm.dimms.remove("dimm0")
     assert [str(ram) for ram in vm.iomem().named("System RAM")[boot_ram:]] == [str(second)]
-    vm.remove_dimm("dimm1", "1G")
+    vm.dimms.remove("dimm1")
     assert vm.snapshot() == before

@@ -3,8 +3,9 @@
 import pytest
 
 from conftest import Boot
+from vmtest.cmdline import HOSTED, MOVABLE
 from vmtest.errors import Failure
-from vmtest.vm import MEMORY
+from vmtest.linux import MEMORY
 
 # Blocks come and go meanwhile, and the driver vetoes what it is at.
 TOGGLE = f"""
@@ -22,19 +23,19 @@ TOGGLE = f"""
 
 
 @pytest.mark.base("same")
-@pytest.mark.parametrize("cmdline", ["", "memory_hotplug.memmap_on_memory=1"])
+@pytest.mark.parametrize("cmdline", ["", HOSTED])
 def test_blocks_go_offline_while_they_are_unplugged(boot: Boot, cmdline: str) -> None:
-    vm = boot(vmem=["4G"], cmdline=f"memhp_default_state=online_movable {cmdline}")
+    vm = boot(vmem=["4G"], cmdline=f"{MOVABLE} {cmdline}")
     before = vm.snapshot()
     vm.sh(TOGGLE)
     for size in ["4G", "256M", "3G", "0", "2G", "1G", "4G", "0"]:
-        vm.resize(size)
+        vm.vmem[0].resize(size)
     for _ in range(20):
         if int(vm.sh("wc -l <toggles")) > 2:
             break
         # The driver was so fast that it hardly met the other.
-        vm.resize("4G")
-        vm.resize("0")
+        vm.vmem[0].resize("4G")
+        vm.vmem[0].resize("0")
     else:
         raise Failure("memory is not taken offline and online meanwhile")
     vm.sh("touch stop; until [ -e stopped ]; do usleep 10000; done")

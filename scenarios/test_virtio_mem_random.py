@@ -5,6 +5,7 @@ import random
 import pytest
 
 from conftest import Boot
+from vmtest.cmdline import FORCED, MOVABLE
 from vmtest.units import MIB
 from vmtest.wait import wait_until
 
@@ -19,7 +20,7 @@ def test_sizes_in_no_order_with_memory_in_use(boot: Boot) -> None:
     vm = boot(
         vmem=["1G", "512M"],
         memory="1G",
-        cmdline="memory_hotplug.memmap_on_memory=force memhp_default_state=online_movable",
+        cmdline=f"{FORCED} {MOVABLE}",
     )
     before = vm.snapshot()
     chosen = random.Random(SEED)
@@ -32,20 +33,20 @@ def test_sizes_in_no_order_with_memory_in_use(boot: Boot) -> None:
         second = chosen.randrange(0, 512 + 4, 4)
         if first + second < least:
             first, second = 1024, 512
-        for device, size in [("vmem0", first), ("vmem1", second)]:
-            vm.request(f"{size}M", device)
+        for device, size in zip(vm.vmem, [first, second]):
+            device.request(f"{size}M")
         if chosen.random() < 0.7:
-            for device, size in [("vmem0", first), ("vmem1", second)]:
+            for device, size in zip(vm.vmem, [first, second]):
                 want = size * MIB
                 wait_until(
-                    lambda: vm.plugged(device) == want,
-                    lambda: f"{device} has {vm.plugged(device)} of {want}, with {files} MiB in use",
+                    lambda: device.plugged() == want,
+                    lambda: f"{device.name} has {device.plugged()} of {want}, with {files} MiB in use",
                 )
             name = chosen.choice(list(files))
             room = first + second + 128 - sum(files.values()) + files[name]
             files[name] = chosen.randrange(0, max(1, min(150, room)))
             vm.sh(f"dd if=/dev/zero of={name} bs=1M count={files[name]} 2>/dev/null")
     vm.sh("umount /files")
-    vm.resize("0", "vmem0")
-    vm.resize("0", "vmem1")
+    for device in vm.vmem:
+        device.resize("0")
     assert vm.snapshot() == before

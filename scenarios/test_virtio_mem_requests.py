@@ -3,8 +3,9 @@
 import pytest
 
 from conftest import Boot
-from vmtest.initramfs import VIRTIO_MEM
-from vmtest.vm import Snapshot
+from vmtest.cmdline import HOSTED, MOVABLE
+from vmtest.linux import Snapshot
+from vmtest.vmem import BBM, SBM
 
 SIZES = ["2M", "130M", "1G", "2G", "1026M", "128M", "126M", "0", "512M"]
 LARGE_SIZES = ["1G", "256M", "1G", "512M", "2G", "128M", "0", "512M"]  # of whole memory blocks
@@ -12,19 +13,19 @@ LARGE_SIZES = ["1G", "256M", "1G", "512M", "2G", "128M", "0", "512M"]  # of whol
 
 def grow_and_shrink(boot: Boot, kernel: str, mode: str) -> tuple[list[Snapshot], list[str]]:
     """What the guest shows at each size, and what its driver asked."""
-    cmdline = "memhp_default_state=online_movable"
+    cmdline = MOVABLE
     # On a node of its own nothing is in use by chance.
     vm = boot(["2G"], kernel=kernel, memory="256M", cmdline=cmdline, trace=True, second_node=True)
-    vm.sh(f"rmmod virtio_mem && insmod {VIRTIO_MEM} {mode}")
+    vm.driver.reload(mode)
     shown = []
     for size in LARGE_SIZES if mode else SIZES:
-        vm.resize(size)
+        vm.vmem[0].resize(size)
         shown.append(vm.snapshot())
     return shown, vm.requests()
 
 
 @pytest.mark.base("compared")
-@pytest.mark.parametrize("mode", ["", "force_bbm=1"])
+@pytest.mark.parametrize("mode", [SBM, BBM])
 def test_nothing_changes_while_the_parameter_is_off(boot: Boot, mode: str) -> None:
     base, patched = (grow_and_shrink(boot, kernel, mode) for kernel in ("base", "patched"))
     assert len(base[1]) > 50
@@ -42,16 +43,16 @@ def tail(shown: Snapshot) -> str:
 
 
 @pytest.mark.base("same")
-@pytest.mark.parametrize("mode", ["", "force_bbm=1"])
+@pytest.mark.parametrize("mode", [SBM, BBM])
 def test_no_more_is_plugged_than_requested_at_any_moment(boot: Boot, mode: str) -> None:
     vm = boot(
         vmem=["2G"],
-        cmdline="memory_hotplug.memmap_on_memory=1 memhp_default_state=online_movable",
+        cmdline=f"{HOSTED} {MOVABLE}",
         trace=True,
     )
-    vm.sh(f"rmmod virtio_mem && insmod {VIRTIO_MEM} {mode}")
+    vm.driver.reload(mode)
     for size in LARGE_SIZES if mode else SIZES:
-        vm.resize(size)
+        vm.vmem[0].resize(size)
     # The device refuses what exceeds the requested size.
     answers = [line for line in vm.requests() if line.startswith("virtio_mem_send_response")]
     assert answers and set(answers) == {"virtio_mem_send_response type=0"}

@@ -3,21 +3,18 @@
 import pytest
 
 from conftest import BootDom0
+from dom0 import agree
+from vmtest.cmdline import MOVABLE, ONLINE
 from vmtest.errors import Failure
 from vmtest.paths import BALLOONED
 from vmtest.units import GIB, KIB, MIB, parse_size
 from vmtest.wait import SECONDS, wait_until
-from vmtest.xen import LAZY, Dom0
-
-
-def agree(vm: Dom0, size: int) -> None:
-    """The driver has, and the hypervisor has given, what was asked for."""
-    assert vm.balloon("target_kb") == vm.balloon("info/current_kb") == vm.held() == size
+from vmtest.xen import LAZY
 
 
 @pytest.mark.base("same", complains=LAZY)
 def test_one_line_at_every_step_and_ballooning_both_ways(boot_dom0: BootDom0) -> None:
-    vm = boot_dom0(cmdline="memhp_default_state=online")
+    vm = boot_dom0(cmdline=ONLINE)
     before = vm.snapshot()
     vm.allow("2G")
     for size in ["513M", "640M", "768M", "1G", "1500M"]:
@@ -40,7 +37,7 @@ def test_one_line_at_every_step_and_ballooning_both_ways(boot_dom0: BootDom0) ->
 def test_memory_blocks_of_2_gib(boot_dom0: BootDom0, kernel: str) -> None:
     # Such large ones are used if memory ends where one does: at 64 GiB, less what is missing below 2 GiB.
     size = f"{62 * GIB // KIB - 520}K"
-    vm = boot_dom0(f"{size},max:{size}", memory="68G", cmdline="memhp_default_state=online")
+    vm = boot_dom0(f"{size},max:{size}", memory="68G", cmdline=ONLINE)
     assert vm.block_size == 2 * GIB, "memory does not end there: see the first lines of the console"
     start = vm.balloon("info/current_kb")
     vm.allow("70G")
@@ -59,7 +56,7 @@ def test_memory_blocks_of_2_gib(boot_dom0: BootDom0, kernel: str) -> None:
 def test_less_memory_than_the_hypervisor_offers(boot_dom0: BootDom0) -> None:
     """mem= ends before, or in, what could be ballooned in."""
     try:
-        vm = boot_dom0(dom0="512M,max:4G", cmdline="mem=640M memhp_default_state=online")
+        vm = boot_dom0(dom0="512M,max:4G", cmdline=f"mem=640M {ONLINE}")
     except Failure as failure:
         assert "Kernel panic" not in str(failure), "the kernel dies"
         raise
@@ -72,7 +69,7 @@ def test_extra_memory_beyond_the_end_of_memory(boot_dom0: BootDom0, kernel: str)
     vm = boot_dom0(
         dom0="512M,max:4G",
         kernel=kernel + BALLOONED,
-        cmdline="mem=640M memhp_default_state=online",
+        cmdline=f"mem=640M {ONLINE}",
     )
     vm.reach(768 * MIB)
     agree(vm, 768 * MIB)
@@ -82,7 +79,7 @@ def test_extra_memory_beyond_the_end_of_memory(boot_dom0: BootDom0, kernel: str)
 @pytest.mark.base("same", complains=LAZY)
 def test_memory_for_grants(boot_dom0: BootDom0) -> None:
     """It is added as well, but is not System RAM, and does not count."""
-    vm = boot_dom0(cmdline="memhp_default_state=online")
+    vm = boot_dom0(cmdline=ONLINE)
     before = vm.meminfo()["MemTotal"]
     vm.keep_grants(1000)
     scratch = vm.iomem().one("Xen scratch")
@@ -99,7 +96,7 @@ def test_memory_for_grants(boot_dom0: BootDom0) -> None:
 @pytest.mark.base("same", complains=LAZY)
 def test_memory_for_grants_from_the_balloon(boot_dom0: BootDom0, kernel: str) -> None:
     """Without Xen's unpopulated pages the balloon driver adds it."""
-    vm = boot_dom0(kernel=kernel + BALLOONED, cmdline="memhp_default_state=online")
+    vm = boot_dom0(kernel=kernel + BALLOONED, cmdline=ONLINE)
     before = vm.meminfo()["MemTotal"]
     vm.sh("echo 1 >/proc/sys/xen/balloon/hotplug_unpopulated")
     vm.keep_grants(1000)
@@ -111,7 +108,7 @@ def test_memory_for_grants_from_the_balloon(boot_dom0: BootDom0, kernel: str) ->
 
 @pytest.mark.base("same", complains=LAZY)
 def test_what_the_hypervisor_refuses_is_tried_again(boot_dom0: BootDom0) -> None:
-    vm = boot_dom0(cmdline="memhp_default_state=online")
+    vm = boot_dom0(cmdline=ONLINE)
     vm.allow("640M")
     vm.ask(768 * MIB)
     wait_until(lambda: vm.held() == 640 * MIB, lambda: f"{vm.held()} bytes")
@@ -124,15 +121,15 @@ def test_what_the_hypervisor_refuses_is_tried_again(boot_dom0: BootDom0) -> None
 @pytest.mark.base(fails="memory is lost", complains=LAZY)
 def test_offline_and_online_again(boot_dom0: BootDom0) -> None:
     """What has page frames keeps them, and does not end up in the balloon."""
-    vm = boot_dom0(cmdline="memhp_default_state=online_movable")
+    vm = boot_dom0(cmdline=MOVABLE)
     vm.allow("1G")
     vm.reach(768 * MIB)
     (ram,) = vm.hotplugged()
     block, total = vm.block_at(ram.start), vm.meminfo()["MemTotal"]
     # A page can be in use for a moment.
-    vm.sh(f"until echo offline >{block}/state; do usleep 100000; done 2>/dev/null")
+    vm.sh(f"until echo offline >{vm.state_file(block)}; do usleep 100000; done 2>/dev/null")
     assert vm.meminfo()["MemTotal"] == total - vm.block_size
-    vm.sh(f"echo online_movable >{block}/state")
+    vm.set_state("online_movable", block)
     assert vm.balloon("info/low_kb") == 0 and vm.meminfo()["MemTotal"] == total, "memory is lost"
     vm.reach(1 * GIB)
     agree(vm, 1 * GIB)

@@ -3,22 +3,21 @@
 import pytest
 
 from conftest import BootDom0
-from test_xen_balloon import agree
+from dom0 import agree, ask_in_vain, nothing_lost
 from vmtest import failures
+from vmtest.cmdline import HOSTED, MOVABLE, OFFLINE, ONLINE
 from vmtest.errors import Failure
 from vmtest.paths import BALLOONED
-from vmtest.units import GIB, KIB, MIB, parse_size
-from vmtest.vm import Snapshot
+from vmtest.units import GIB, KIB, MIB, memmap, parse_size
 from vmtest.wait import SECONDS, wait_until
-from vmtest.xen import LAZY, Dom0
+from vmtest.xen import LAZY
 
-HOSTED = "memory_hotplug.memmap_on_memory=1 memhp_default_state=online"
-MAP = 64  # a struct page of 64 bytes for each 4096: one part in 64
+CMDLINE = f"{HOSTED} {ONLINE}"
 
 
 @pytest.mark.base(fails="the system paid for the memory map", complains=LAZY)
 def test_a_small_dom0_grows_a_lot(boot_dom0: BootDom0) -> None:
-    vm = boot_dom0(dom0="400M,max:400M", memory="10G", cmdline=f"{HOSTED}_movable")
+    vm = boot_dom0(dom0="400M,max:400M", memory="10G", cmdline=f"{HOSTED} {MOVABLE}")
     vm.allow("9G")
     total, free = vm.meminfo()["MemTotal"], vm.boot_memory_free()
     for gib in [1, 2, 4, 8]:
@@ -28,15 +27,15 @@ def test_a_small_dom0_grows_a_lot(boot_dom0: BootDom0) -> None:
         grown = gib * GIB - 400 * MIB
         taken = (free - vm.boot_memory_free()) / (grown / GIB) / KIB
         print(f"{vm.name}: {taken:.0f} KiB of boot memory for each GiB more, at {gib} GiB")
-        assert vm.hosted_maps() == added // MAP, "the system paid for the memory map"
-        assert vm.meminfo()["MemTotal"] == total + grown - added // MAP
+        assert vm.hosted_maps() == memmap(added), "the system paid for the memory map"
+        assert vm.meminfo()["MemTotal"] == total + grown - memmap(added)
         # The page tables of the direct map, and the list of the machine's page frames.
         assert taken < 4.5 * MIB / KIB
 
 
 @pytest.mark.base(fails="the system paid for the memory map", complains=LAZY)
 def test_both_ways(boot_dom0: BootDom0) -> None:
-    vm = boot_dom0(cmdline=HOSTED)
+    vm = boot_dom0(cmdline=CMDLINE)
     vm.allow("2G")
     total = vm.meminfo()["MemTotal"]
     # Two memory blocks begin with less than a memory map takes: not hosted. The six others are.
@@ -58,7 +57,7 @@ EACH_OFFLINE = """
 @pytest.mark.base("absent")
 def test_all_is_there_for_whoever_onlines_it(boot_dom0: BootDom0) -> None:
     """With the offline policy, no memory block waits for another to be online, and one loop finds all of them."""
-    vm = boot_dom0(cmdline="memory_hotplug.memmap_on_memory=1 memhp_default_state=offline")
+    vm = boot_dom0(cmdline=f"{HOSTED} {OFFLINE}")
     vm.allow("1G")
     vm.ask(1 * GIB)
     wait_until(lambda: sum(ram.size for ram in vm.hotplugged()) == 512 * MIB, lambda: vm.iomem().text)
@@ -67,30 +66,9 @@ def test_all_is_there_for_whoever_onlines_it(boot_dom0: BootDom0) -> None:
     agree(vm, 1 * GIB)
 
 
-def ask_in_vain(vm: Dom0) -> None:
-    """For more than the hypervisor gives, until the driver has said so."""
-    vm.allow("513M")
-    had = vm.memory_blocks()
-    vm.ask(768 * MIB)
-    # Not /proc/iomem: its entry comes before the hypervisor is asked, and goes again.
-    wait_until(
-        lambda: "Cannot add additional memory" in vm.sh("dmesg") or vm.memory_blocks() != had,
-        lambda: "nothing happens",
-    )
-    assert vm.memory_blocks() == had, "what cannot be had is added"
-
-
-def nothing_lost(vm: Dom0, size: int, before: Snapshot) -> None:
-    """Until what was given in vain is given back: more tries follow."""
-    wait_until(
-        lambda: vm.held() == vm.balloon("info/current_kb") == size and vm.snapshot() == before,
-        lambda: f"{vm.held()} bytes, {vm.balloon('info/current_kb')} as the driver says:\n{vm.iomem().text}",
-    )
-
-
 @pytest.mark.base(fails="what cannot be had is added", complains=LAZY)
 def test_refused_by_the_hypervisor(boot_dom0: BootDom0) -> None:
-    vm = boot_dom0(cmdline=HOSTED)
+    vm = boot_dom0(cmdline=CMDLINE)
     before = vm.snapshot()
     ask_in_vain(vm)
     nothing_lost(vm, 512 * MIB, before)
@@ -103,7 +81,7 @@ def test_refused_by_the_hypervisor(boot_dom0: BootDom0) -> None:
 @pytest.mark.base("same", complains=LAZY)
 def test_grants_do_not_wait_for_a_target(boot_dom0: BootDom0, kernel: str) -> None:
     """What the hypervisor refuses the target is no matter to pages for grants, which it gives nothing for."""
-    vm = boot_dom0(kernel=kernel + BALLOONED, cmdline=HOSTED)
+    vm = boot_dom0(kernel=kernel + BALLOONED, cmdline=CMDLINE)
     vm.ask(768 * MIB)
     vm.sh("echo 1 >/proc/sys/xen/balloon/hotplug_unpopulated")
     vm.keep_grants(1000)
@@ -114,7 +92,7 @@ def test_grants_do_not_wait_for_a_target(boot_dom0: BootDom0, kernel: str) -> No
 @pytest.mark.base(fails="gives up", complains=LAZY)
 @pytest.mark.parametrize("kind", failures.ALLOCATIONS)
 def test_no_memory_to_add_memory(boot_dom0: BootDom0, kernel: str, kind: str) -> None:
-    vm = boot_dom0(cmdline=HOSTED)
+    vm = boot_dom0(cmdline=CMDLINE)
     vm.allow("4G")
     total, size, hit = vm.meminfo()["MemTotal"], 512 * MIB, 0
     for after in [1, 2, 5, 12]:

@@ -3,9 +3,9 @@
 import pytest
 
 from conftest import BootDom0
-from test_xen_balloon import agree
-from test_xen_memmap import HOSTED, MAP, ask_in_vain, nothing_lost
-from vmtest.units import GIB, KIB, MIB
+from dom0 import agree, ask_in_vain, nothing_lost
+from vmtest.cmdline import HOSTED, MOVABLE, ONLINE
+from vmtest.units import GIB, KIB, MIB, memmap
 from vmtest.xen import EXPERIMENTAL
 
 pytestmark = pytest.mark.complains(EXPERIMENTAL)
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.complains(EXPERIMENTAL)
 
 @pytest.mark.base(fails="the system paid for the memory map")
 def test_a_small_dom0_grows_a_lot(boot_dom0: BootDom0) -> None:
-    vm = boot_dom0("400M,max:400M", memory="6G", cmdline=f"{HOSTED}_movable", pvh=True)
+    vm = boot_dom0("400M,max:400M", memory="6G", cmdline=f"{HOSTED} {MOVABLE}", pvh=True)
     vm.allow("5G")
     start = vm.held()  # a page less than asked for
     total, free = vm.meminfo()["MemTotal"], vm.boot_memory_free()
@@ -24,14 +24,14 @@ def test_a_small_dom0_grows_a_lot(boot_dom0: BootDom0) -> None:
         grown = gib * GIB - start
         taken = (free - vm.boot_memory_free()) / (grown / GIB) / KIB
         print(f"{vm.name}: {taken:.0f} KiB of boot memory for each GiB more, at {gib} GiB")
-        assert vm.hosted_maps() == added // MAP, "the system paid for the memory map"
-        assert vm.meminfo()["MemTotal"] == total + grown - added // MAP
+        assert vm.hosted_maps() == memmap(added), "the system paid for the memory map"
+        assert vm.meminfo()["MemTotal"] == total + grown - memmap(added)
     assert taken <= 64
 
 
 @pytest.mark.base(fails="the system paid for the memory map")
 def test_both_ways(boot_dom0: BootDom0) -> None:
-    vm = boot_dom0(cmdline=HOSTED, memory="6G", pvh=True)
+    vm = boot_dom0(cmdline=f"{HOSTED} {ONLINE}", memory="6G", pvh=True)
     vm.allow("2G")
     start, total = vm.held(), vm.meminfo()["MemTotal"]
     # Two memory blocks begin with less than a memory map takes: not hosted. The six others are.
@@ -46,7 +46,7 @@ def test_both_ways(boot_dom0: BootDom0) -> None:
 @pytest.mark.base(fails="what cannot be had is added")
 def test_refused_by_the_hypervisor(boot_dom0: BootDom0) -> None:
     """Half of a memory map is given, and given back."""
-    vm = boot_dom0(cmdline=HOSTED, memory="6G", pvh=True)
+    vm = boot_dom0(cmdline=f"{HOSTED} {ONLINE}", memory="6G", pvh=True)
     start, before = vm.held(), vm.snapshot()
     ask_in_vain(vm)
     nothing_lost(vm, start, before)

@@ -5,8 +5,8 @@ import zlib
 
 import pytest
 
-from vmtest.elf import PAGE
 from vmtest.kdump import DESCRIPTOR, FLATTENED, FLATTENED_HEADER, SIGNATURE, SIZES, Kdump
+from vmtest.units import PAGE
 
 ONES, TWOS = b"\1" * PAGE, b"\2" * PAGE
 

@@ -5,7 +5,7 @@ import pytest
 import recorded
 from vmtest import elf, proc
 from vmtest.iomem import Iomem
-from vmtest.units import MIB, format_size, parse_size
+from vmtest.units import MIB, PAGE, format_size, parse_size
 
 
 def test_iomem_nests_as_printed() -> None:
@@ -68,14 +68,14 @@ def test_crash_header_is_found_in_memory() -> None:
     header = recorded.data("core-header.bin")
     executable = bytearray(header)
     executable[16] = 2  # ET_EXEC, such as the crash kernel itself
-    page = bytes(elf.PAGE)
+    page = bytes(PAGE)
     unaligned = b"\0" * 8 + header
     pieces = [page, bytes(executable), unaligned, header]
-    memory = b"".join(piece.ljust(elf.PAGE, b"\0") for piece in pieces)
+    memory = b"".join(piece.ljust(PAGE, b"\0") for piece in pieces)
     found = elf.find_core_header(memory)
     assert found is not None and found.startswith(header)
-    assert len(found) == elf.PAGE
-    assert elf.find_core_header(memory[: 3 * elf.PAGE]) is None
+    assert len(found) == PAGE
+    assert elf.find_core_header(memory[: 3 * PAGE]) is None
 
 
 @pytest.mark.parametrize("size", ["0", "1", "2M", "130M", "64G", "3T"])

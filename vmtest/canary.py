@@ -2,15 +2,15 @@
 
 import struct
 
-from vmtest.elf import PAGE
-from vmtest.vm import VM
+from vmtest.linux import Linux
+from vmtest.units import PAGE
 from vmtest.wait import wait_until
 
 FACTOR = 0x9E3779B97F4A7C15
 WORDS = PAGE // 8
 
 
-def fill(vm: VM, mib: int) -> list[int]:
+def fill(vm: Linux, mib: int) -> list[int]:
     """Starts the program; the addresses of its pages, in order."""
     vm.sh(f": >canaries; (canary {mib}; echo failed) >>canaries 2>&1 </dev/null &")
     wait_until(
@@ -20,7 +20,7 @@ def fill(vm: VM, mib: int) -> list[int]:
     return sorted(int(line, 16) for line in vm.sh("cat canaries").splitlines())
 
 
-def written(vm: VM) -> int:
+def written(vm: Linux) -> int:
     return int(vm.sh("wc -l <canaries"))
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from vmtest import paths
 from vmtest.errors import Failure
-from vmtest.guest import Guest
 from vmtest.kdump import Kdump
 from vmtest.qemu import UNHURRIED, Machine
-from vmtest.vm import VM
+from vmtest.underqemu import UnderQemu
+from vmtest.vmem import Driver, devices
 
 HOME = paths.BUILD / "debian"
 FRESH = HOME / "fresh.img"  # without the package
@@ -52,22 +52,23 @@ class Computer(Machine):
         return command
 
 
-class Debian(VM):
+class Debian(UnderQemu):
     """A Debian guest, whose memory grows and shrinks. Its crash kernel is the business of kdump-tools."""
 
     # Its boot_seconds are for systemd and kdump-tools, too; after a crash for saving the dump as well.
     machine: Computer
 
-    def start(self) -> None:
-        # No module has to be loaded.
-        Guest.start(self)
+    def __init__(self, name: str, machine: Computer) -> None:
+        super().__init__(name, machine)
+        # The driver is not a module here, and is loaded by nobody.
+        self.vmem = devices(self, Driver(self))
 
     def prepare(self) -> None:
         make_overlay(self.machine.disk, self.directory / OVERLAY)
 
     def shut_down(self) -> None:
         self.sh("(sleep 0.2; systemctl poweroff) >/dev/null 2>&1 &")
-        self._process.wait(self.boot_seconds)
+        self.wait_ended()
 
     def read(self, path: str) -> bytes:
         """A file of the guest."""

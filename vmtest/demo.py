@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import Iterable, Union
 
 from vmtest import growth
+from vmtest.cmdline import MOVABLE
 from vmtest.elf import Load
 from vmtest.errors import Failure
 from vmtest.iomem import Resource
@@ -63,33 +64,33 @@ class Story:
 
     def play(self) -> None:
         started = time.monotonic()
-        cmdline = "crashkernel=128M memhp_default_state=online_movable"
+        cmdline = f"crashkernel=128M {MOVABLE}"
         with VM(f"demo-{self.kernel}", Machine(self.kernel, vmem=["8G"], cmdline=cmdline)) as vm:
             self.release = vm.sh("uname -r")
-            vm.load_crash_kernel()
+            vm.crash.load()
             self.note(vm, "512 MiB guest, crash kernel loaded", started)
 
             for size, title in [("2G", "plug 2 GiB"), ("4G", "plug 2 GiB more")]:
                 started = time.monotonic()
-                vm.resize(size)
+                vm.vmem[0].resize(size)
                 self.note(vm, title, started)
 
             # An offline block is the first that the driver gives back: a hole in the middle.
             started = time.monotonic()
             middle = vm.iomem().one("virtio0").start + 2 * GIB
-            vm.sh(f"echo offline >{vm.block_at(middle)}/state")
-            vm.resize("3G")
+            vm.set_state("offline", vm.block_at(middle))
+            vm.vmem[0].resize("3G")
             self.note(vm, "unplug 1 GiB, a block in the middle first", started)
 
             before = entries(vm.iomem().text.splitlines())
-            seen = entries(vm.read_iomem_while(lambda: vm.resize("0")))
+            seen = entries(vm.read_iomem_while(lambda: vm.vmem[0].resize("0")))
             self.missed = len((before & entries(vm.iomem().text.splitlines())) - seen)
             print(f"  {self.kernel:8} unplug the rest while somebody reads /proc/iomem", flush=True)
 
-            vm.add_dimm("dimm0", "1G")
-            start = vm.dimms()["dimm0"]
-            vm.remove_dimm("dimm0", "1G")
-            self.dimm = [load for load in vm.crash_header() if start <= load.start < start + GIB]
+            vm.dimms.add("dimm0", "1G")
+            start = vm.dimms.start("dimm0")
+            vm.dimms.remove("dimm0")
+            self.dimm = [load for load in vm.crash.header() if start <= load.start < start + GIB]
             print(f"  {self.kernel:8} add a DIMM of 1 GiB, and remove it", flush=True)
             complaints = vm.complaints()
         if complaints:
@@ -99,7 +100,7 @@ class Story:
         seconds = time.monotonic() - started
         iomem = vm.iomem()
         device = iomem.one("virtio0")
-        dumped = [load for load in vm.crash_header() if device.start <= load.end <= device.end]
+        dumped = [load for load in vm.crash.header() if device.start <= load.end <= device.end]
         total = vm.meminfo()["MemTotal"]
         step = Step(title, seconds, device.children, dumped, len(iomem), total)
         self.steps.append(step)

@@ -1,8 +1,8 @@
 """What a crash dump has to hold, and what a header says it would."""
 
-from vmtest.elf import PAGE, Load
+from vmtest.elf import Load
 from vmtest.iomem import Iomem
-from vmtest.units import MIB
+from vmtest.units import MIB, PAGE
 
 Ranges = list[tuple[int, int]]  # of addresses, both ends inclusive
 

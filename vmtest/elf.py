@@ -6,7 +6,8 @@ from typing import Optional
 
 from elftools.elf.elffile import ELFFile  # type: ignore[import]
 
-PAGE = 4096
+from vmtest.units import PAGE
+
 ET_CORE = 4
 KERNEL_MAP = 0xFFFFFFFF80000000  # Documentation/arch/x86/x86_64/mm.rst
 

@@ -5,8 +5,10 @@ import socket
 from pathlib import Path
 from typing import Iterator
 
+from vmtest.linux import Linux
+from vmtest.underqemu import UnderQemu
 from vmtest.units import parse_size
-from vmtest.vm import VM
+from vmtest.vmem import Vmem
 from vmtest.wait import wait_until
 
 NOBODY = "migration.sock"
@@ -20,7 +22,7 @@ ALLOCATIONS = {
 }
 
 
-def load_injectors(vm: VM, priority: int = 0) -> None:
+def load_injectors(vm: Linux, priority: int = 0) -> None:
     """`priority` above 0: memory notifiers that veto do so before virtio-mem is asked."""
     vm.sh(
         "cd /lib/modules && insmod notifier-error-inject.ko"
@@ -29,7 +31,7 @@ def load_injectors(vm: VM, priority: int = 0) -> None:
 
 
 @contextlib.contextmanager
-def vetoed(vm: VM, action: str, errno: int) -> Iterator[None]:
+def vetoed(vm: Linux, action: str, errno: int) -> Iterator[None]:
     """A memory notifier says no: `action` is MEM_GOING_ONLINE or MEM_GOING_OFFLINE."""
     vm.sh(f"echo -{errno} >{NOTIFIER}/{action}/error")
     yield
@@ -37,7 +39,7 @@ def vetoed(vm: VM, action: str, errno: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def failing_allocation(vm: VM, kind: str, after: int, below: str = "") -> Iterator[None]:
+def failing_allocation(vm: Linux, kind: str, after: int, below: str = "") -> Iterator[None]:
     """Of the allocations with the driver on their stack, or the function `below`, one in `after`
     fails, and only once.
 
@@ -60,13 +62,13 @@ def failing_allocation(vm: VM, kind: str, after: int, below: str = "") -> Iterat
     vm.sh(f"echo 0 >{DEBUG}/{kind}/times")
 
 
-def failed(vm: VM, kind: str) -> bool:
+def failed(vm: Linux, kind: str) -> bool:
     """Whether the allocation has failed by now."""
     return vm.sh(f"cat {DEBUG}/{kind}/times") == "0"
 
 
 @contextlib.contextmanager
-def refusing(vm: VM) -> Iterator[None]:
+def refusing(vm: UnderQemu) -> Iterator[None]:
     """The devices refuse all requests: QEMU says that it is busy while it migrates a guest."""
 
     def status() -> str:
@@ -85,7 +87,7 @@ def refusing(vm: VM) -> Iterator[None]:
         wait_until(lambda: status() == "cancelled", lambda: f"migration is {status()}")
 
 
-def poke(vm: VM, size: str) -> None:
+def poke(device: Vmem, size: str) -> None:
     """Asks for `size` once more: the driver tries again at once, and not in a minute."""
-    vm.request("4M" if size == "0" else str(parse_size(size) - parse_size("4M")))
-    vm.request(size)
+    device.request("4M" if size == "0" else str(parse_size(size) - parse_size("4M")))
+    device.request(size)

@@ -5,13 +5,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vmtest.cmdline import HOSTED, MOVABLE
 from vmtest.errors import Failure
 from vmtest.qemu import Machine
 from vmtest.units import GIB, KIB, parse_size
 from vmtest.vm import VM
 from vmtest.wait import POLL_SECONDS
 
-CMDLINE = "memory_hotplug.memmap_on_memory=1 memhp_default_state=online_movable"
+CMDLINE = f"{HOSTED} {MOVABLE}"
 STUCK_SECONDS = 30.0  # without a memory block more
 
 
@@ -67,16 +68,17 @@ def grow(kernel: str, memory: str, sizes: list[str]) -> Growth:
 
 def advance(vm: VM, size: str) -> None:
     """Asks for `size` and waits; fails once nothing comes of it any more, or the guest died."""
-    vm.request(size)
-    want, plugged, since = parse_size(size), vm.plugged(), time.monotonic()
+    device = vm.vmem[0]
+    device.request(size)
+    want, plugged, since = parse_size(size), device.plugged(), time.monotonic()
     while plugged != want:
         if time.monotonic() - since > STUCK_SECONDS:
             raise Failure(f"stuck at {plugged / GIB:.1f} GiB")
         time.sleep(POLL_SECONDS)
-        now = vm.plugged()
+        now = device.plugged()
         if now != plugged:
             plugged, since = now, time.monotonic()
-    vm.settle()
+    vm.driver.settle()
 
 
 def last_words(vm: VM) -> str:

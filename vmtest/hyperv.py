@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmtest import initramfs, paths
-from vmtest.elf import PAGE
 from vmtest.errors import Failure
-from vmtest.guest import Guest
 from vmtest.iomem import Resource
 from vmtest.qemu import UNHURRIED, Machine
-from vmtest.units import GIB, format_size, parse_size
-from vmtest.vm import VM
-from vmtest.wait import SECONDS, wait_until
+from vmtest.underqemu import Monitored, UnderQemu
+from vmtest.units import GIB, PAGE, format_size, parse_size
+from vmtest.wait import wait_until
 
 FETCHED = paths.BUILD / "hyperv"  # by tools/hyperv
 QEMU = FETCHED / "usr/bin/qemu-system-x86_64"
@@ -123,27 +121,24 @@ def _level2(machine: Machine, most: str) -> str:
     )
 
 
-class HyperV(VM):
+class HyperV(Monitored):
     """A guest under Hyper-V's protocol, of which its balloon is all that is of interest."""
+
+    console_file = CONSOLE
 
     def __init__(self, name: str, machine: Machine, most: str = "2G") -> None:
         """`most`: what can be added to the memory that it has at boot."""
-        self.most = most
         super().__init__(name, machine)
+        self._most = most
+        level1 = Level1(machine.kernel, memory="4G")
+        self._level1 = UnderQemu(name, level1, ports=["level2-qmp", "level2-agent"])
 
     def start(self) -> None:
-        level1 = Level1(self.machine.kernel, memory="4G")
-        self._level1 = Guest(self.name, level1, ports=["level2-qmp", "level2-agent"])
         self._stack.enter_context(self._level1)
-        self.directory = self._level1.directory
-        self._console = self.directory / CONSOLE
-        self._level1.sh(_level2(self.machine, self.most))
+        self._level1.sh(_level2(self.machine, self._most))
         sockets = self._level1.sockets
-        self.connect(sockets["level2-qmp"], sockets["level2-agent"])
-
-    @property
-    def pid(self) -> int:
-        return self._level1.pid
+        self.connect_qemu(sockets["level2-qmp"])
+        self.connect(sockets["level2-agent"])
 
     def log(self) -> str:
         return self._level1.log() + self.console()
@@ -152,11 +147,11 @@ class HyperV(VM):
         """How much memory the guest has, as the device says, in bytes."""
         return int(self.qemu("query-balloon")["actual"])
 
-    def request(self, size: str, device: str = "balloon") -> None:
+    def request(self, size: str) -> None:
         """Asks for `size` in all, and does not wait."""
         self.qemu("balloon", value=parse_size(size))
 
-    def resize(self, size: str, device: str = "balloon", seconds: float = SECONDS) -> None:
+    def resize(self, size: str) -> None:
         """Asks for `size` in all, and waits until the device and then the driver say so, too."""
         want = parse_size(size)
         self.request(size)
@@ -164,7 +159,6 @@ class HyperV(VM):
             lambda: self.actual() == want and self.driver_has() == want,
             lambda: f"guest {self.name} is stuck at {format_size(self.actual())} of {size}, "
             f"the driver says {format_size(self.driver_has())}",
-            seconds,
         )
 
     def counters(self) -> dict[str, int]:

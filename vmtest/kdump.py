@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Iterator
 
 from vmtest.dump import Ranges
-from vmtest.elf import PAGE
+from vmtest.units import PAGE
 
 SIGNATURE = b"KDUMP   "
 FLATTENED = b"makedumpfile\0\0\0\0"

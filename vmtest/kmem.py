@@ -1,7 +1,7 @@
 """Persistent memory that dax/kmem makes System RAM, and gives back."""
 
 from vmtest.units import GIB
-from vmtest.vm import VM
+from vmtest.linux import Linux
 
 # Of the boot memory; has to be below the memory that the machine is given.
 PERSISTENT = "memmap=1G!4G"
@@ -21,18 +21,17 @@ MAKE_DAX_DEVICE = """
 """
 
 
-def hand_over(vm: VM) -> None:
+def hand_over(vm: Linux) -> None:
     """`daxctl reconfigure-device --mode=system-ram`; naming the device to the driver binds it as well."""
     vm.sh("echo dax0.0 >/sys/bus/dax/drivers/kmem/new_id")
 
 
-def take_offline(vm: VM) -> None:
+def take_offline(vm: Linux) -> None:
     (ram,) = vm.iomem().system_ram("kmem")
-    for address in range(ram.start, ram.end, vm.block_size):
-        vm.sh(f"echo offline >{vm.block_at(address)}/state")
+    vm.set_state("offline", *range(vm.block_at(ram.start), vm.block_at(ram.end) + 1))
 
 
-def take_back(vm: VM) -> None:
+def take_back(vm: Linux) -> None:
     """Of memory that is offline."""
     vm.sh("echo dax0.0 >/sys/bus/dax/drivers/kmem/unbind")
     vm.sh("echo dax0.0 >/sys/bus/dax/drivers/kmem/remove_id")

@@ -9,26 +9,48 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from vmtest import paths
-from vmtest.agent import Agent
-from vmtest.debian import INITRD, KERNEL, OVERLAY, Debian, made
+from vmtest.debian import INITRD, KERNEL, OVERLAY, Computer, made, make_overlay
 from vmtest.errors import Failure
-from vmtest.guest import claim
+from vmtest.linux import Linux
 from vmtest.qemu import UNHURRIED
 from vmtest.units import KIB, parse_size
+from vmtest.vmem import Driver, Vmem
 from vmtest.wait import wait_until
 
 DOMAIN = "debian"
 
 
-class UnderLibvirt(Debian):
-    """Has one virtio-mem device. virsh is asked to resize it, and what it has."""
+class VirshVmem(Vmem):
+    """The only one of its guest. virsh is asked to resize it, and what it has."""
+
+    def __init__(self, guest: "UnderLibvirt") -> None:
+        super().__init__(guest, Driver(guest), "virtio-mem device")
+        self._virsh = guest.virsh
+
+    def request(self, size: str) -> None:
+        self._virsh("update-memory-device", DOMAIN, "--requested-size", f"{parse_size(size) // KIB}KiB")
+
+    def plugged(self) -> int:
+        found = ElementTree.fromstring(self._virsh("dumpxml", DOMAIN)).find(".//memory/target/current")
+        assert found is not None and found.get("unit") == "KiB"
+        return int(found.text or "") * KIB
+
+    def covered(self) -> int:
+        return self._driver.added()
+
+
+class UnderLibvirt(Linux):
+    """Has one virtio-mem device."""
+
+    machine: Computer
+
+    def __init__(self, name: str, machine: Computer) -> None:
+        super().__init__(name, machine)
+        self.vmem = [VirshVmem(self)]
 
     def start(self) -> None:
-        self.directory, lock = claim(self.name)
-        self._stack.enter_context(lock)
-        self._console = self.directory / "console.log"
-        self._console.write_bytes(b"")
-        self.prepare()
+        self.claim()
+        make_overlay(self.machine.disk, self.directory / OVERLAY)
         # The name of a socket has to be short.
         self._sockets = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         self._start_daemon()
@@ -38,8 +60,7 @@ class UnderLibvirt(Debian):
         self.virsh("start", DOMAIN)
         agent = self._stack.enter_context(socket.socket(socket.AF_UNIX))
         agent.connect(str(self._sockets / "agent"))
-        self._agent = Agent(agent)
-        self.wait_booted()
+        self.connect(agent)
 
     def _start_daemon(self) -> None:
         # Not as root, so that it is a session's; what it starts ends with it, and it with us.
@@ -48,10 +69,11 @@ class UnderLibvirt(Debian):
         names = ["HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"]
         environment = os.environ | {name: str(self._sockets) for name in names}
         with open(self.directory / "qemu.log", "wb") as log:
-            self._process = subprocess.Popen(
+            daemon = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self._stack.callback(self._kill)
+        self._stack.callback(daemon.wait)
+        self._stack.callback(daemon.kill)
         wait_until(self._socket.exists, lambda: f"libvirtd does not start:\n{self.log()}")
 
     @property
@@ -77,17 +99,6 @@ class UnderLibvirt(Debian):
             initrd=made(INITRD),
             cmdline=escape(f"root=/dev/vda rw console=ttyS0 {UNHURRIED} {self.machine.cmdline}"),
             disk=self.directory / OVERLAY,
-            console=self._console,
+            console=self.directory / self.console_file,
             agent=self._sockets / "agent",
         )
-
-    def request(self, size: str, device: str = DOMAIN) -> None:
-        self.virsh("update-memory-device", DOMAIN, "--requested-size", f"{parse_size(size) // KIB}KiB")
-
-    def plugged(self, device: str = DOMAIN) -> int:
-        found = ElementTree.fromstring(self.virsh("dumpxml", DOMAIN)).find(".//memory/target/current")
-        assert found is not None and found.get("unit") == "KiB"
-        return int(found.text or "") * KIB
-
-    def _covers(self, device: str, plugged: int) -> bool:
-        return self.added() == -(-plugged // self.block_size) * self.block_size

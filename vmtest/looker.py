@@ -7,7 +7,7 @@ from typing import Callable, Iterable
 
 from vmtest import module
 from vmtest.errors import Failure
-from vmtest.vm import VM
+from vmtest.linux import Linux
 from vmtest.wait import wait_until
 
 TRIES, OFTEN = 20, 4
@@ -26,11 +26,11 @@ class Site:
     naked: int  # of these, outside of an RCU read-side critical section
 
 
-def load(vm: VM) -> None:
+def load(vm: Linux) -> None:
     vm.sh(f"echo 0 >/proc/sys/debug/kprobes-optimization; insmod {module.bring(vm, MODULE)}")
 
 
-def sites(vm: VM) -> list[Site]:
+def sites(vm: Linux) -> list[Site]:
     found = re.findall(r"(\S+)(?: \[\w+\])?\+(0x\w+) (\S+) (\d+) (\d+)", vm.sh(f"cat {DIRECTORY}/sites"))
     # Of a function that was compiled apart for some of its callers, "name.constprop.0", the name.
     return [
@@ -38,32 +38,32 @@ def sites(vm: VM) -> list[Site]:
     ]
 
 
-def forget(vm: VM) -> None:
+def forget(vm: Linux) -> None:
     vm.sh(f": >{DIRECTORY}/sites")
 
 
-def count_calls(vm: VM, function: str) -> None:
+def count_calls(vm: Linux, function: str) -> None:
     """From now on, of this function and no other."""
     vm.sh(f"echo {function} >{DIRECTORY}/calls")
 
 
-def calls(vm: VM) -> int:
+def calls(vm: Linux) -> int:
     return int(vm.sh(f"cat {DIRECTORY}/calls"))
 
 
-def start(vm: VM, look: str) -> None:
+def start(vm: Linux, look: str) -> None:
     """Has a shell command look again and again, on each CPU, until stop()."""
     script = f"touch looking$0; while [ ! -e enough ]; do {look}; done; rm looking$0"
     # From its first look on it stays there: a task that another CPU takes goes on.
     vm.sh(f"rm -f enough; for mask in 1 2; do taskset $mask sh -c {shlex.quote(script)} $mask >/dev/null 2>&1 & done")
 
 
-def stop(vm: VM) -> None:
+def stop(vm: Linux) -> None:
     vm.sh("touch enough; while [ -e looking1 ] || [ -e looking2 ]; do usleep 10000; done")
 
 
 def hold_while_memory_goes(
-    vm: VM, look: str, task: str, functions: Iterable[str], go: Callable[[], None], back: Callable[[], None]
+    vm: Linux, look: str, task: str, functions: Iterable[str], go: Callable[[], None], back: Callable[[], None]
 ) -> list[str]:
     """For each place in one of `functions` where `task` looks while the command `look` runs: stops it right behind the
     look at a page of a memory block that is going. What the module says of each: "waited", or GONE if the memory went
@@ -88,7 +88,7 @@ def hold_while_memory_goes(
     return results
 
 
-def hold(vm: VM, site: Site, go: Callable[[], None], back: Callable[[], None]) -> str:
+def hold(vm: Linux, site: Site, go: Callable[[], None], back: Callable[[], None]) -> str:
     """GONE if the memory went once while the task was stopped, "waited" if it did not OFTEN times, on the base as
     often as is tried: that is to lose it. On a busy host a task may go on for too long before it stops, which does not
     count, and memory may take longer to go than a task is stopped."""

@@ -8,7 +8,7 @@ from typing import Iterable
 
 from vmtest import paths
 from vmtest.errors import Failure
-from vmtest.vm import VM
+from vmtest.linux import Linux
 
 BUILD = (
     '. tools/lib.sh && . tools/kmake.sh && rm -rf "$3" && mkdir "$3"'
@@ -32,7 +32,7 @@ def built(kernel: str, directory: str) -> bytes:
         return (into / f"{name}.ko").read_bytes()
 
 
-def bring(vm: VM, directory: str) -> str:
+def bring(vm: Linux, directory: str) -> str:
     """Puts a module into a guest; the file there."""
     file = f"/run/{Path(directory).name}.ko"
     module = base64.b64encode(built(vm.machine.kernel, directory)).decode()

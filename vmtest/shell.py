@@ -5,6 +5,7 @@ import os
 import socket
 
 from vmtest import paths
+from vmtest.cmdline import MOVABLE
 from vmtest.errors import Failure
 from vmtest.guest import claim
 from vmtest.qemu import Machine
@@ -19,7 +20,7 @@ SOCKET = "qmp.sock"
 
 def main(kernel: str) -> None:
     directory, lock = claim(NAME)
-    cmdline = "vmtest.shell memhp_default_state=online_movable"
+    cmdline = f"vmtest.shell {MOVABLE}"
     command = Machine(kernel, vmem=["16G"], cmdline=cmdline).command()
     # A socket by its short name: a path from the root could be longer than the kernel allows.
     command += ["-serial", "mon:stdio", "-qmp", f"unix:{SOCKET},server=on,wait=off"]

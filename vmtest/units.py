@@ -1,4 +1,4 @@
-"""Sizes in bytes, written and read as people do: 2M, 512M, 2G."""
+"""Sizes in bytes, written and read as people do: 2M, 512M, 2G; pages, and what their memory map takes."""
 
 import re
 
@@ -6,7 +6,15 @@ KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
 
+PAGE = 4096
+STRUCT_PAGE = 64
+
 _UNITS = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
+
+
+def memmap(size: int) -> int:
+    """The memory map of so much memory: a struct page for each page."""
+    return size // PAGE * STRUCT_PAGE
 
 
 def parse_size(text: str) -> int:

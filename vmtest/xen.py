@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from vmtest import console, initramfs, paths
+from vmtest import initramfs, paths
 from vmtest.errors import Failure
 from vmtest.iomem import Resource
 from vmtest.qemu import Machine
+from vmtest.underqemu import UnderQemu
 from vmtest.units import KIB, parse_size
-from vmtest.vm import VM
 from vmtest.wait import SECONDS, wait_until
 
 BALLOON = "/sys/devices/system/xen_memory/xen_memory0"
@@ -56,12 +56,10 @@ def hypervisor() -> str:
     return str(path)
 
 
-class Dom0(VM):
+class Dom0(UnderQemu):
     """A dom0, whose memory grows and shrinks by its balloon driver."""
 
-    def __init__(self, name: str, machine: Host) -> None:
-        self._pvh = machine.pvh
-        super().__init__(name, machine)
+    machine: Host
 
     def start(self) -> None:
         super().start()
@@ -76,7 +74,7 @@ class Dom0(VM):
         """Raises, or lowers, what the hypervisor lets it have."""
         most = parse_size(size) // KIB
         self.sh(f"xenmem limit {most}")
-        if self._pvh:
+        if self.machine.pvh:
             # Xen has set aside page tables for what it boots with. A host's tools give a guest as much as this.
             self.sh(f"xenmem pool {most // 128 + KIB}")
 
@@ -106,7 +104,7 @@ class Dom0(VM):
         wait_until(
             lambda: self.balloon("info/current_kb") == size,
             lambda: f"{self.name} has {self.balloon('info/current_kb')} of {size} bytes:\n"
-            f"{self.iomem().text}\n{console.last_words(self.console())}",
+            f"{self.iomem().text}\n{self.last_words()}",
             seconds,
         )
-        self.settle()
+        self.pass_hotplug_lock()

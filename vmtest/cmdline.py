@@ -1,0 +1,13 @@
+"""What guests' command lines are put together from."""
+
+HOSTED = "memory_hotplug.memmap_on_memory=1"
+# On a kernel whose pageblocks are larger than a memory map as well.
+FORCED = "memory_hotplug.memmap_on_memory=force"
+
+# What becomes of memory that is added.
+OFFLINE = "memhp_default_state=offline"
+ONLINE = "memhp_default_state=online"
+KERNEL = "memhp_default_state=online_kernel"
+MOVABLE = "memhp_default_state=online_movable"
+
+CRASHKERNEL = "crashkernel=192M"
