@@ -8,12 +8,14 @@ count for more where the host is slow with them, as where they miss its caches.
 
 import bisect
 import re
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from statistics import mean
 
 from bench.blocks import CMDLINE, FILE, MODES, MODULE, NOT_EXPORTED, SECONDS
 from vmtest import module, paths
+from vmtest.errors import Failure
 from vmtest.qemu import Machine
 from vmtest.units import MIB, parse_size
 from vmtest.vm import VM
@@ -61,7 +63,10 @@ def sampled(vm: VM, symbols: Symbols, blocks: int) -> Counter[str]:
     """Asks for so many blocks; where the guest is until it has them."""
     found: Counter[str] = Counter()
     vm.vmem[0].request(str(blocks * BLOCK))
-    while vm.vmem[0].plugged() != blocks * BLOCK:
+    deadline = time.monotonic() + SECONDS
+    while (plugged := vm.vmem[0].plugged()) != blocks * BLOCK:
+        if time.monotonic() > deadline:
+            raise Failure(f"{vm.name}: {plugged // BLOCK} of {blocks} blocks after {SECONDS:.0f} s\n{vm.last_words()}")
         vm.qemu("stop")
         registers = vm.qemu("human-monitor-command", **{"command-line": "info registers"})
         vm.qemu("cont")

@@ -11,12 +11,13 @@ import pytest
 CHECKS = sorted(path for path in Path(__file__).parent.iterdir() if path.is_file() and os.access(path, os.X_OK))
 
 LONG = {"each-builds"}  # 100 builds
+LONG_MARKS = [pytest.mark.long, pytest.mark.timeout(12 * 3600)]
 
 
 @pytest.mark.xdist_group("checks")  # they share a work tree
 @pytest.mark.parametrize(
     "check",
-    [pytest.param(path, id=path.name, marks=[pytest.mark.long] if path.name in LONG else []) for path in CHECKS],
+    [pytest.param(path, id=path.name, marks=LONG_MARKS if path.name in LONG else []) for path in CHECKS],
 )
 def test_check(check: Path, capfd: pytest.CaptureFixture[str], worker_id: str) -> None:
     with capfd.disabled() if worker_id == "master" else contextlib.nullcontext():

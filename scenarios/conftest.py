@@ -2,7 +2,7 @@
 
     @pytest.mark.base("same")                    the base passes the same assertions (asked by make test-all)
     @pytest.mark.base(fails="text")              on the base an assertion fails, or a guest, with that text
-    @pytest.mark.base(..., complains="pattern")  and a line like that has to come on its console
+    @pytest.mark.base(..., complains=Complaint)  and a line like that has to come on its console
     @pytest.mark.base("compared")                the scenario runs once, boots both and compares
     @pytest.mark.base("absent")                  it runs once: it is about what only the series has
 
@@ -16,6 +16,7 @@ from typing import Any, Iterator, Protocol, Sequence
 
 import pytest
 
+from vmtest.console import Complaint
 from vmtest.debian import Computer, Debian
 from vmtest.errors import Failure
 from vmtest.guest import HANGS, Guest
@@ -76,8 +77,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "base(same | fails=text): what the unpatched kernel does")
-    config.addinivalue_line("markers", "complains(pattern): a console line that has to come")
-    config.addinivalue_line("markers", "may_complain(pattern): one that comes by chance, on the base too")
+    config.addinivalue_line("markers", "complains(Complaint): a console line that has to come")
+    config.addinivalue_line("markers", "may_complain(Complaint): one that comes by chance, on the base too")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -117,18 +118,29 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
     outcome: Any = yield
     mark = pyfuncitem.get_closest_marker("base")
     assert mark is not None
+    failure = outcome.excinfo and outcome.excinfo[1]
+    guests = pyfuncitem.funcargs.get("guests")
+    if isinstance(guests, Guests) and str(failure).startswith("Timeout"):
+        pyfuncitem.add_report_section("call", "guests", guests.last_words())
     if pyfuncitem.callspec.params["kernel"] != "base":
         return
-    failure = outcome.excinfo and outcome.excinfo[1]
     stated = mark.kwargs.get("fails")
     if stated and isinstance(failure, (AssertionError, Failure)) and stated in str(failure):
         outcome.force_result(True)
-    elif failure:
-        guests = pyfuncitem.funcargs.get("guests")
-        if isinstance(guests, Guests):
-            guests.explain_by_luck(failure)
+    elif failure and isinstance(guests, Guests):
+        guests.explain_by_luck(failure)
     elif stated:
         pytest.fail(f"the base was to fail here with {stated!r}, and passes")
+
+
+def stated_complaints(request: pytest.FixtureRequest, kernel: str, mark: str) -> list[str]:
+    """The patterns of those that a test marks, for all kernels or for the base."""
+    stated = [marker.args[0] for marker in request.node.iter_markers(mark)]
+    if kernel == "base":
+        stated += filter(None, [request.node.get_closest_marker("base").kwargs.get(mark)])
+    for complaint in stated:
+        assert isinstance(complaint, Complaint), f"{mark}: {complaint!r} is not a Complaint, with reason and end"
+    return [complaint.pattern for complaint in stated]
 
 
 class Guests:
@@ -137,13 +149,8 @@ class Guests:
     def __init__(self, kernel: str, request: pytest.FixtureRequest) -> None:
         self.kernel = kernel
         self._name = re.sub(r"\W+", "-", f"{request.path.stem}-{request.node.name}").strip("-")
-        self._expected = [mark.args[0] for mark in request.node.iter_markers("complains")]
-        self._tolerated = [mark.args[0] for mark in request.node.iter_markers("may_complain")]
-        base = request.node.get_closest_marker("base")
-        if kernel == "base" and "complains" in base.kwargs:
-            self._expected.append(base.kwargs["complains"])
-        if kernel == "base" and "may_complain" in base.kwargs:
-            self._tolerated.append(base.kwargs["may_complain"])
+        self._expected = stated_complaints(request, kernel, "complains")
+        self._tolerated = stated_complaints(request, kernel, "may_complain")
         self._stack = contextlib.ExitStack()
         self._booted: list[Guest] = []
         self._count = 0
@@ -164,6 +171,9 @@ class Guests:
             for pattern, patch in BY_LUCK.items():
                 if re.search(pattern, vm.console()):
                     raise Failure(f"a fault of the base that comes by luck, which {patch} mends: {failure}")
+
+    def last_words(self) -> str:
+        return "\n".join(f"{vm.name}:\n{vm.last_words()}" for vm in self._booted)
 
     def end(self) -> None:
         with self._stack:

@@ -7,11 +7,12 @@ import pytest
 
 from conftest import Boot
 from vmtest.cmdline import CRASHKERNEL, MOVABLE, OFFLINE
+from vmtest.console import crashed_by
 from vmtest.units import MIB, PAGE
 
 
 @pytest.mark.base("same")
-@pytest.mark.complains("Kernel panic - not syncing: NMI")
+@pytest.mark.complains(crashed_by("NMI"))
 def test_dump_holds_what_was_plugged(boot: Boot) -> None:
     vm = boot(vmem=["2G"], cmdline=f"crashkernel=128M {MOVABLE}")
     vm.crash.load()
@@ -28,7 +29,7 @@ def test_dump_holds_what_was_plugged(boot: Boot) -> None:
 
 
 @pytest.mark.base("same")
-@pytest.mark.complains("Kernel panic - not syncing: NMI")
+@pytest.mark.complains(crashed_by("NMI"))
 @pytest.mark.parametrize("memmap", ["0", "1"])
 def test_makedumpfile_leaves_out_what_is_unplugged(boot: Boot, memmap: str) -> None:
     """It says that it does not know this kernel; what it counts is right all the same, wherever the maps are."""
@@ -54,7 +55,7 @@ def test_makedumpfile_leaves_out_what_is_unplugged(boot: Boot, memmap: str) -> N
 
 
 @pytest.mark.base(fails="memory that is offline is not in the dump")
-@pytest.mark.complains("Kernel panic - not syncing: NMI")
+@pytest.mark.complains(crashed_by("NMI"))
 def test_memory_that_is_offline_is_dumped(boot: Boot) -> None:
     """Though its struct pages were never initialized, and lie in memory that was in use."""
     vm = boot(cmdline=f"{CRASHKERNEL} {OFFLINE} init_on_alloc=0")

@@ -11,6 +11,7 @@ import pytest
 from conftest import Boot
 from vmtest import canary, dump, failures, kmem, module
 from vmtest.cmdline import CRASHKERNEL, FORCED, MOVABLE
+from vmtest.console import crashed_by
 from vmtest.errors import Failure
 from vmtest.initramfs import KEXEC_HOTPLUG
 from vmtest.units import GIB, MIB, PAGE, format_size, parse_size
@@ -199,7 +200,7 @@ def test_an_update_that_finds_no_memory_is_tried_again(boot: Boot) -> None:
 
 
 @pytest.mark.base(fails="the dump is missing")
-@pytest.mark.complains("Kernel panic - not syncing: crasher")
+@pytest.mark.complains(crashed_by("crasher"))
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 def test_a_crash_while_the_header_is_copied(boot: Boot, where: str) -> None:
     vm = boot(vmem=["1G"], cmdline=CMDLINE)
@@ -231,7 +232,7 @@ def checkerboard(vm: VM) -> None:
 
 
 @pytest.mark.base(fails="what is not there is in the dump")
-@pytest.mark.complains("Kernel panic - not syncing: NMI")
+@pytest.mark.complains(crashed_by("NMI"))
 @pytest.mark.parametrize("cmdline", [CMDLINE, CMDLINE_HOSTED])
 @pytest.mark.parametrize("change", [unplug_dimm, shrink, checkerboard])
 def test_a_dump_holds_what_is_plugged(
@@ -260,7 +261,7 @@ def check_canaries(vm: VM, addresses: list[int]) -> None:
 
 
 @pytest.mark.base(fails="the dump is missing")
-@pytest.mark.complains("Kernel panic - not syncing: NMI")
+@pytest.mark.complains(crashed_by("NMI"))
 def test_crashes_while_memory_is_plugged(boot: Boot) -> None:
     """At some moments, since the base has a crash kernel to start at few, but at some."""
     sizes = ["1G", "2G", "3G", "4G", "5G", "6G", "7G", "8G", "9G", "10G"]
@@ -269,7 +270,7 @@ def test_crashes_while_memory_is_plugged(boot: Boot) -> None:
 
 
 @pytest.mark.base(fails="the dump ")
-@pytest.mark.complains("Kernel panic - not syncing: NMI")
+@pytest.mark.complains(crashed_by("NMI"))
 def test_crashes_while_memory_is_unplugged(boot: Boot) -> None:
     """The same; where the base has a crash kernel to start, the dump has a block too much."""
     for one_cpu, size in zip(cycle([True, False]), ["11G", "10G", "8G", "7G", "5G"]):
@@ -352,7 +353,7 @@ def asked(boot: Boot, kernel: str, change: Callable[[VM], None]) -> tuple[int, i
 
 
 @pytest.mark.base("compared")
-@pytest.mark.complains("Kernel panic - not syncing: NMI")
+@pytest.mark.complains(crashed_by("NMI"))
 @pytest.mark.parametrize("change", [shrink, checkerboard])
 def test_the_device_is_asked_about_more_than_one_block_at_a_time(
     boot: Boot, change: Callable[[VM], None]

@@ -5,6 +5,7 @@ import pytest
 from conftest import BootDebian, BootLibvirt
 from vmtest import canary, dump
 from vmtest.cmdline import HOSTED, MOVABLE
+from vmtest.console import crashed_by
 from vmtest.units import GIB, MIB, PAGE, parse_size
 
 pytestmark = pytest.mark.long
@@ -21,7 +22,7 @@ systemctl restart kdump-tools
 
 
 @pytest.mark.base("absent")
-@pytest.mark.complains("Kernel panic - not syncing: sysrq triggered crash")
+@pytest.mark.complains(crashed_by("sysrq triggered crash"))
 def test_kdump_tools_saves_what_is_plugged(boot_debian: BootDebian) -> None:
     vm = boot_debian(vmem=["4G"], cmdline=CMDLINE)
     vm.sh(LET_THE_KERNEL_UPDATE)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Boot
+from vmtest.console import crashed_by
 from vmtest.errors import Failure
 from vmtest.paths import ROOT
 from vmtest.wait import wait_until
@@ -44,7 +45,7 @@ def test_a_guest_dies_with_its_harness(kernel: str) -> None:
 
 
 @pytest.mark.base("same")
-@pytest.mark.complains("Kernel panic - not syncing: NMI")
+@pytest.mark.complains(crashed_by("NMI"))
 def test_a_guest_that_panics_is_reported_with_its_last_words(boot: Boot) -> None:
     vm = boot()
     vm.crash.arm()

@@ -8,6 +8,7 @@ import pytest
 from conftest import Boot
 from vmtest import kmem, looker
 from vmtest.cmdline import HOSTED, MOVABLE
+from vmtest.console import Complaint
 from vmtest.linux import MEMORY
 from vmtest.vm import VM
 from vmtest.vmem import BBM
@@ -32,8 +33,11 @@ LOOKERS = {
     "compaction": (COMPACT, "sh", ["pageblock_pfn_to_page", "__pageblock_pfn_to_page"]),
 }
 
-# What the base says when a task goes on with a memory map that is gone.
-DIES = "unable to handle|BUG: |Oops|Kernel panic"
+DIES = Complaint(
+    "unable to handle|BUG: |Oops|Kernel panic",
+    "a task goes on with a memory map that is gone",
+    "the base has 05-lookers",
+)
 
 # Those that look without RCU, since memory cannot go meanwhile.
 HOLD_ON = {

@@ -8,6 +8,7 @@ import pytest
 from conftest import Boot
 from vmtest import failures
 from vmtest.cmdline import FORCED, MOVABLE
+from vmtest.console import Complaint
 from vmtest.qemu import UNHURRIED
 from vmtest.units import MIB
 from vmtest.vm import VM
@@ -192,7 +193,10 @@ def test_an_object_cannot_be_allocated_nor_maps_be_hosted(boot: Boot) -> None:
     fail_allocations(vm, "failslab")
 
 
-@pytest.mark.base(fails="the driver gives the device up", complains="WARNING: .* at add_pages")
+@pytest.mark.base(
+    fails="the driver gives the device up",
+    complains=Complaint("WARNING: .* at add_pages", "takes that for a mistake", "the base has 06-page-tables/0003"),
+)
 def test_the_second_section_of_what_is_added_cannot_be_allocated(boot: Boot) -> None:
     vm = start(boot, BBM_LARGE, cmdline=MOVABLE)
     before = vm.snapshot()
@@ -207,7 +211,14 @@ def test_a_page_cannot_be_allocated(boot: Boot, mode: str) -> None:
     fail_allocations(start(boot, mode), "fail_page_alloc")
 
 
-@pytest.mark.base(fails="QEMU closed the guest channel", complains="NULL pointer dereference|Oops: |Kernel panic")
+@pytest.mark.base(
+    fails="QEMU closed the guest channel",
+    complains=Complaint(
+        "NULL pointer dereference|Oops: |Kernel panic",
+        "uses a page table that is not there",
+        "the base has 06-page-tables",
+    ),
+)
 @pytest.mark.parametrize("cmdline", [CMDLINE, MOVABLE])
 @pytest.mark.parametrize("mode", [SBM, BBM])
 def test_a_page_table_of_the_direct_map_cannot_be_allocated(boot: Boot, mode: str, cmdline: str) -> None:

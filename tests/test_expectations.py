@@ -41,3 +41,34 @@ def test_a_scenario_has_to_say_what_the_base_does(pytester: pytest.Pytester, mar
     result = pytester.runpytest()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*test_story*@pytest.mark.base has to say what the base does"])
+
+
+def test_a_complaint_is_tolerated_for_a_reason(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest((ROOT / "scenarios/conftest.py").read_text())
+    mark = '@pytest.mark.base("absent")\n@pytest.mark.complains("Oops")'
+    pytester.makepyfile(SCENARIO.format(mark=mark, condition="True").replace("kernel)", "kernel, guests)"))
+    result = pytester.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*complains: 'Oops' is not a Complaint, with reason and end*"])
+
+
+STUCK = """
+import pytest, time
+from vmtest.guest import Guest
+class Silent(Guest):
+    def start(self): pass
+    def console(self): return "Booting the kernel."
+@pytest.mark.base("absent")
+@pytest.mark.timeout(0.5)
+def test_story(kernel, guests):
+    guests.add(Silent("silent", None))
+    time.sleep(60)
+"""
+
+
+def test_a_test_that_takes_too_long_shows_its_guests(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest((ROOT / "scenarios/conftest.py").read_text())
+    pytester.makepyfile(STUCK)
+    result = pytester.runpytest()
+    result.stdout.fnmatch_lines(["*Captured guests call*", "silent:", "*| Booting the kernel."])
+    result.assert_outcomes(failed=1)

@@ -1,6 +1,7 @@
 """The guest's console is a log: never a verdict, but a kernel that complains fails its scenario."""
 
 import re
+from dataclasses import dataclass
 from typing import Iterable
 
 COMPLAINTS = re.compile(
@@ -30,6 +31,19 @@ COMPLAINTS = re.compile(
 )
 
 TAIL_LINES = 25
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """One that is tolerated."""
+
+    pattern: str  # a regular expression
+    reason: str
+    until: str  # when it need not be tolerated any more
+
+
+def crashed_by(cause: str) -> Complaint:
+    return Complaint(f"Kernel panic - not syncing: {cause}", "the scenario crashes the guest", "the scenario goes")
 
 
 def complaints(log: str, expected: Iterable[str] = ()) -> list[str]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from vmtest import initramfs, paths
+from vmtest.console import Complaint
 from vmtest.errors import Failure
 from vmtest.iomem import Resource
 from vmtest.qemu import Machine
@@ -11,10 +12,10 @@ from vmtest.units import KIB, parse_size
 from vmtest.wait import SECONDS, wait_until
 
 BALLOON = "/sys/devices/system/xen_memory/xen_memory0"
-# The base takes the lazy MMU mode of a new task for paused, and says so on its console.
-LAZY = "xen_(start|end)_context_switch"
-# What Xen says on its console of such a dom0.
-EXPERIMENTAL = "PVH is an experimental mode"
+LAZY = Complaint(
+    "xen_(start|end)_context_switch", "takes the lazy MMU mode of a new task for paused", "the base has 50-xen/0001"
+)
+EXPERIMENTAL = Complaint("PVH is an experimental mode", "Xen says so of such a dom0", "Xen supports it")
 
 
 @dataclass(frozen=True)
