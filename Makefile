@@ -59,16 +59,18 @@ test-debug: setup ## scenarios on a kernel with KASAN and lockdep, and on one wi
 	@tools/build debug
 	@tools/build large
 	@$(PYTHON) -m pytest scenarios -k 'not dump and not xen and not hyperv and not offlining' --kernel debug
-	@$(PYTHON) -m pytest scenarios/test_*_failures.py scenarios/test_*_random.py scenarios/test_zone_*.py --kernel large
+	@$(PYTHON) -m pytest scenarios -k 'failures or random' --kernel large
 
-kunit: build ## run the KUnit suites in a patched guest
-	@$(PYTHON) -m vmtest kunit
+kunit: setup ## run the KUnit suites in a guest; K=<kernel>: not the patched one
+	@tools/build $(or $(K),patched)
+	@$(PYTHON) -m vmtest kunit $(or $(K),patched)
 
 e2e: build $(if $(S),$(foreach name,xen hyperv debian,$(findstring $(name),$(S))),xen hyperv debian) ## run the scenarios on base and patched; S=<word> those with it in their name
 	@$(PYTHON) -m pytest scenarios -k '$(S)'
 
-shell: build ## an interactive patched guest with a virtio-mem device
-	@$(PYTHON) -m vmtest shell
+shell: setup ## an interactive guest with a virtio-mem device; K=<kernel>: not the patched one, see configs/flavours.toml
+	@tools/build $(or $(K),patched)
+	@$(PYTHON) -m vmtest shell $(or $(K),patched)
 
 bench: setup ## measure base against patched, in 20 to 40 minutes; QUICK=1 less, in a few minutes
 	@tools/build bench-base

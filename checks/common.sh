@@ -2,7 +2,6 @@
 # shellcheck shell=bash disable=SC2034 # names used where this is sourced
 . "$(dirname "${BASH_SOURCE[0]}")/../tools/lib.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/../tools/series.sh"
-. "$(dirname "${BASH_SOURCE[0]}")/../tools/kmake.sh"
 
 check=${0##*/}
 trap '(($? == 0)) || say "$check: FAILED"; rm -rf "${scratch[@]}"' EXIT
@@ -31,7 +30,7 @@ at() {
 # shared worktree understands it.
 configure_at() {
 	git -C "$at_tree" diff --quiet "$tip" || die "configure_at is called at another commit than the last" "mend $0"
-	call "$ROOT/tools/config" "$at_tree" "$BUILD/check/check"
+	call "$ROOT/tools/config" check "$at_tree" "$BUILD/check/check"
 }
 
 # compile LOG WHAT MAKE-ARGUMENTS...: at any commit, with that configuration.
@@ -47,10 +46,10 @@ compile_now() {
 	if [ "$configured" != "$(cat "$at_objects/.configured" 2>/dev/null)" ]; then
 		mkdir -p "$at_objects"
 		cp "$BUILD/check/check/.config" "$at_objects/.config"
-		kmake "$at_tree" "$at_objects" -s olddefconfig || return
+		"$ROOT/tools/kmake" check "$at_tree" "$at_objects" -s olddefconfig || return
 		echo "$configured" >"$at_objects/.configured"
 	fi
-	kmake "$at_tree" "$at_objects" -k "$@"
+	"$ROOT/tools/kmake" check "$at_tree" "$at_objects" -k "$@"
 }
 
 # touched_between FROM TO PATTERN...: the files that match, one a line: name in FROM ("-" if new), name in TO.

@@ -14,11 +14,14 @@ from typing import Callable, Iterator, NamedTuple
 
 from vmtest import kunit, paths
 from vmtest.errors import Failure
+from vmtest.flavours import architecture, flavour
+from vmtest.kmake import kmake
 from vmtest.qemu import Machine
 from vmtest.vm import VM
 
 RESOURCE = "kernel/resource.c"
-OBJECTS = paths.BUILD / "obj" / "mutant"
+MUTANT = "mutant"
+OBJECTS = paths.objects(MUTANT)
 RESULTS = paths.ROOT / "docs" / "mutants.md"
 
 
@@ -125,14 +128,7 @@ def base_walks(patched: str, base: str) -> str:
 def build(planted: Planted) -> None:
     """Builds the mutant; one that does not compile is a mistake in the table above."""
     (OBJECTS / planted.file).write_text(planted.source)
-    # One script knows how a kernel is made.
-    script = '. tools/lib.sh && . tools/kmake.sh && kmake "$0" "$1" bzImage modules'
-    command = ["bash", "-c", script, str(paths.source("patched")), str(OBJECTS)]
-    log = paths.BUILD / "log" / "mutant.log"
-    log.parent.mkdir(exist_ok=True)
-    with open(log, "w") as output:
-        if subprocess.run(command, cwd=paths.ROOT, stdout=output, stderr=output).returncode:
-            raise Failure(f"the mutant does not build; see {log}")
+    kmake(MUTANT, architecture(MUTANT).target, "modules")
 
 
 def failures(planted: Planted) -> list[str]:
@@ -140,19 +136,19 @@ def failures(planted: Planted) -> list[str]:
 
 
 def failing_scenarios(which: str) -> list[str]:
-    command = [sys.executable, "-m", "pytest", "scenarios", "-q", "-k", which, "--kernel", paths.MUTANT]
+    command = [sys.executable, "-m", "pytest", "scenarios", "-q", "-k", which, "--kernel", MUTANT]
     run = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
     if run.returncode not in (0, 1):
         raise Failure(f"{' '.join(command)}:\n{run.stdout}{run.stderr}")
     found = re.findall(r"^FAILED \S+::(\S+)", run.stdout, re.MULTILINE)
-    return [name.replace(f"[{paths.MUTANT}-", "[").replace(f"[{paths.MUTANT}]", "") for name in found]
+    return [name.replace(f"[{MUTANT}-", "[").replace(f"[{MUTANT}]", "") for name in found]
 
 
 def failing_cases() -> list[str]:
     """Boots the mutant and names the test cases that fail; a guest that dies is one."""
     cmdline = "kunit.enable=1 kunit.filter_glob=resource"
     try:
-        with VM("mutant", Machine(paths.MUTANT, cmdline=cmdline)) as vm:
+        with VM("mutant", Machine(MUTANT, cmdline=cmdline)) as vm:
             ktap = vm.sh(f"cat {kunit.RESULTS}/resource/results")
             complaints = vm.complaints()
     except Failure as failure:
@@ -172,8 +168,9 @@ def first_complaint(text: str) -> str:
 def prepare() -> None:
     """A copy of the patched objects to build in."""
     shutil.rmtree(OBJECTS, ignore_errors=True)
-    print(f"copying {paths.bzimage('patched').parents[3]} ...", flush=True)
-    shutil.copytree(OBJECTS.with_name("patched"), OBJECTS, symlinks=True)
+    intact = paths.objects(flavour(MUTANT).copy_of)
+    print(f"copying {intact} ...", flush=True)
+    shutil.copytree(intact, OBJECTS, symlinks=True)
 
 
 def planted(mutants: list[Mutant], scenarios: str = "") -> Iterator[Planted]:

@@ -19,10 +19,11 @@ import pytest
 from vmtest.console import Complaint
 from vmtest.debian import Computer, Debian
 from vmtest.errors import Failure
+from vmtest.flavours import FLAVOURS
 from vmtest.guest import HANGS, Guest
 from vmtest.hyperv import HyperV
 from vmtest.libvirt import UnderLibvirt
-from vmtest.paths import DEBUG, KERNELS, LARGE, MUTANT
+from vmtest.paths import KERNELS
 from vmtest.qemu import Machine
 from vmtest.vm import VM
 from vmtest.xen import Dom0, Host
@@ -72,7 +73,7 @@ class BootDom0(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kernel", choices=[*KERNELS, DEBUG, LARGE, MUTANT], help="on this kernel only")
+    parser.addoption("--kernel", choices=FLAVOURS, help="on this kernel only")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -39,5 +39,5 @@ def test_a_changed_input_is_noticed(tmp_path: Path) -> None:
 
 def test_a_kernel_that_is_not_built_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "BUILD", Path("nowhere"))
-    with pytest.raises(Failure, match="not built yet. Run `make build`"):
+    with pytest.raises(Failure, match="not built yet. Run `tools/build base`"):
         initramfs.image("base")

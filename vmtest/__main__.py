@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vmtest import debian, demo, initramfs, kunit, shell
 from vmtest.errors import Failure
-from vmtest.paths import BISECT, KERNELS
+from vmtest.flavours import FLAVOURS
 
 
 def arguments() -> argparse.Namespace:
@@ -19,7 +19,7 @@ def arguments() -> argparse.Namespace:
         ("initramfs", "build a guest's initramfs and print where it is"),
     ]:
         command = commands.add_parser(name, help=text)
-        command.add_argument("kernel", nargs="?", choices=[*KERNELS, BISECT], default="patched")
+        command.add_argument("kernel", nargs="?", choices=FLAVOURS, metavar="kernel", default="patched")
     resize = commands.add_parser("resize", help="resize the memory of the guest of `shell`")
     resize.add_argument("size", help="such as 512M or 2G")
     install = commands.add_parser("debian", help="install a kernel package in the guest of `make debian`")

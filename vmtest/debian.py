@@ -43,7 +43,7 @@ class Computer(Machine):
         command = ["-action", "reboot=reset", "-append", cmdline]
         if self.package:
             # What the package is about to bring, as its own initramfs is not made yet.
-            command += ["-kernel", str(paths.bzimage(self.kernel))]
+            command += ["-kernel", str(paths.kernel_image(self.kernel))]
         else:
             command += ["-kernel", str(made(KERNEL)), "-initrd", str(made(INITRD))]
         command += ["-drive", f"file={OVERLAY},format=qcow2,if=virtio,cache=unsafe"]

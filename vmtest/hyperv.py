@@ -61,7 +61,7 @@ def _level1_image(kernel: str) -> Path:
         "/bin/busybox": initramfs.tool("busybox"),
         "/bin/chrt": Path(chrt),
         "/bin/qemu": _fetched(QEMU.relative_to(FETCHED).as_posix()),
-        "/level2/bzImage": paths.bzimage(kernel),
+        "/level2/bzImage": paths.kernel_image(kernel),
         "/level2/initramfs": initramfs.small_image(kernel),
     }
     for program in ["/bin/chrt", "/bin/qemu"]:

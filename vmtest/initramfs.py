@@ -14,6 +14,7 @@ from pathlib import Path
 
 from vmtest import paths
 from vmtest.errors import Failure
+from vmtest.flavours import flavour
 
 IMAGES = paths.BUILD / "guest"
 VIRTIO_MEM = "/lib/modules/virtio_mem.ko"
@@ -26,9 +27,9 @@ KEXEC_HOTPLUG = "/lib/kexec_hotplug.so"
 def image(kernel: str) -> Path:
     """The initramfs of `kernel`, up to date."""
     files = _common_files(kernel)
-    for module in INJECTORS if paths.finds_mistakes(kernel) else ():
+    for module in INJECTORS if flavour(kernel).finds_mistakes else ():
         files[f"/lib/modules/{Path(module).name}"] = paths.built(kernel, module)
-    files[CRASH_KERNEL] = paths.bzimage(kernel)
+    files[CRASH_KERNEL] = paths.kernel_image(kernel)
     files[CAPTURE_IMAGE] = small_image(kernel)
     kexec = tool("kexec")
     files["/bin/kexec"] = kexec

@@ -8,20 +8,10 @@ from dataclasses import dataclass
 
 from vmtest import initramfs, paths
 from vmtest.errors import Failure
+from vmtest.flavours import flavour
 from vmtest.qemu import Machine
 from vmtest.vm import VM
 
-CRASH = "crash_exclude_mem_range_tests"
-# These have to be there; others may.
-SUITES = {
-    "base": ["resource", CRASH],
-    paths.BISECT: ["resource", CRASH],
-    "patched": ["resource", CRASH, "virtio_mem", "hv_balloon"],
-    "debug": ["resource", CRASH, "virtio_mem", "hv_balloon"],
-    "large": ["resource", CRASH, "virtio_mem", "hv_balloon"],
-}
-# KASAN keeps what is freed for a while: nothing can be told from how much is.
-SKIPPED = {"debug": {"resource_test_leak"}}
 RESULTS = "/sys/kernel/debug/kunit"
 
 
@@ -44,7 +34,7 @@ def parse(ktap: str, kernel: str) -> Report:
     )
     text = parser.stdout + parser.stderr
     ran = re.search(r"Ran ([1-9]\d*) tests: passed: (\d+)(?:, skipped: (\d+))?\s*$", text)
-    skipped = SKIPPED.get(kernel, set()) & set(re.findall(r"\[SKIPPED\] (\w+)", text))
+    skipped = set(flavour(kernel).skips) & set(re.findall(r"\[SKIPPED\] (\w+)", text))
     all_passed = ran is not None and int(ran[1]) == int(ran[2]) + len(skipped)
     return Report(parser.returncode == 0 and all_passed, text)
 
@@ -54,7 +44,7 @@ def run(kernel: str) -> Report:
     with VM(f"kunit-{kernel}", Machine(kernel, cmdline="kunit.enable=1")) as vm:
         # Suites of a module run when it is loaded.
         ran = vm.sh(f"insmod {initramfs.VIRTIO_MEM} && ls {RESULTS}").split()
-        missing = [suite for suite in SUITES[kernel] if suite not in ran]
+        missing = [suite for suite in flavour(kernel).suites if suite not in ran]
         if missing:
             raise Failure(f"KUnit suites {missing} did not run, only {ran}. See configs/.")
         reports = [parse(vm.sh(f"cat {RESULTS}/{suite}/results") + "\n", kernel) for suite in ran]

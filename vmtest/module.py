@@ -2,18 +2,13 @@
 
 import base64
 import fcntl
-import subprocess
+import shutil
 from pathlib import Path
 from typing import Iterable
 
 from vmtest import paths
-from vmtest.errors import Failure
+from vmtest.kmake import kmake
 from vmtest.linux import Linux
-
-BUILD = (
-    '. tools/lib.sh && . tools/kmake.sh && rm -rf "$3" && mkdir "$3"'
-    ' && cp "$2"/* "$3" && kmake "$0" "$1" M="$3" modules'
-)
 
 
 def built(kernel: str, directory: str) -> bytes:
@@ -21,14 +16,11 @@ def built(kernel: str, directory: str) -> bytes:
     name = Path(directory).name
     into = paths.BUILD / "modules" / kernel / name
     into.parent.mkdir(parents=True, exist_ok=True)
-    places = [paths.source(kernel), paths.BUILD / "obj" / kernel, directory, into]
     with open(into.with_suffix(".lock"), "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # for as long as the file is open
-        make = subprocess.run(
-            ["bash", "-c", BUILD, *map(str, places)], cwd=paths.ROOT, capture_output=True, text=True
-        )
-        if make.returncode:
-            raise Failure(f"{directory} does not build for {kernel}:\n{make.stdout}{make.stderr}")
+        shutil.rmtree(into, ignore_errors=True)
+        shutil.copytree(paths.ROOT / directory, into)
+        kmake(kernel, f"M={into}", "modules")
         return (into / f"{name}.ko").read_bytes()
 
 

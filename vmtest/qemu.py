@@ -9,6 +9,7 @@ from typing import Sequence
 
 from vmtest import initramfs, paths
 from vmtest.errors import Failure
+from vmtest.flavours import flavour
 from vmtest.units import GIB, format_size, parse_size
 
 PROGRAM = "qemu-system-x86_64"
@@ -34,7 +35,7 @@ def require() -> None:
 class Machine:
     """What a guest is made of."""
 
-    kernel: str  # base, patched, debug or large
+    kernel: str  # of configs/flavours.toml
     vmem: Sequence[str] = ()  # the sizes of its virtio-mem devices: vmem0, vmem1, side by side
     memory: str = "512M"  # at boot
     cmdline: str = ""  # appended to the kernel's own
@@ -48,7 +49,7 @@ class Machine:
 
     def boot_memory(self) -> str:
         """What it is given: where KASAN is, its shadow of all there may be comes on top."""
-        if self.kernel != paths.DEBUG:
+        if not flavour(self.kernel).has_kasan:
             return self.memory
         most = parse_size(self.memory) + sum(map(parse_size, self.vmem)) + DIMMS
         return format_size(parse_size(self.memory) + most // 8 // GIB * GIB + GIB)
@@ -67,7 +68,7 @@ class Machine:
         image = initramfs.image(self.kernel)
         # panic=-1 and -no-reboot: a guest that panics ends QEMU, and nobody waits for it.
         cmdline = f"console=ttyS0 {UNHURRIED} panic=-1 {self.cmdline}".strip()
-        command = ["-kernel", str(paths.bzimage(self.kernel)), "-initrd", str(image)]
+        command = ["-kernel", str(paths.kernel_image(self.kernel)), "-initrd", str(image)]
         return command + ["-append", cmdline]
 
     def command(self) -> list[str]:

@@ -39,7 +39,7 @@ class Host(Machine):
     def boot(self) -> list[str]:
         image = initramfs.image(self.kernel)
         cmdline = f"console=hvc0 panic=-1 {self.cmdline}".strip().replace(",", ",,")
-        modules = f"{paths.bzimage(self.kernel)} {cmdline},{image}"
+        modules = f"{paths.kernel_image(self.kernel)} {cmdline},{image}"
         # QEMU 7.2 gets smap wrong where Xen is concerned.
         cpu, options = "max,-smap", f"com1=115200,8n1 console=com1 bootscrub=0 dom0_mem={self.dom0}"
         command = ["-kernel", str(hypervisor()), "-initrd", modules]

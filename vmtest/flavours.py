@@ -1,0 +1,72 @@
+"""The kernels that are built: what configs/flavours.toml says of each. For tools/, which are in bash:
+`python3 -m vmtest.flavours NAME` writes an entry as the elements of an array."""
+
+import shlex
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Sequence
+
+from vmtest.errors import Failure
+
+TABLE = Path(__file__).resolve().parent.parent / "configs/flavours.toml"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    make: str
+    cross: str
+    target: str
+    image: str
+
+
+@dataclass(frozen=True)
+class Flavour:
+    purpose: str
+    source: str
+    architecture: str
+    fragments: Sequence[str]
+    basis: str = "tinyconfig"
+    suites: Sequence[str] = ()
+    skips: Sequence[str] = ()
+    copy_of: str = ""
+    measures: str = ""
+
+    @property
+    def finds_mistakes(self) -> bool:
+        return "debug" in self.fragments
+
+    @property
+    def has_kasan(self) -> bool:
+        return "sanitizers" in self.fragments
+
+
+_table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+ARCHITECTURES: dict[str, Architecture] = {name: Architecture(**entry) for name, entry in _table["architecture"].items()}
+FLAVOURS: dict[str, Flavour] = {name: Flavour(**entry) for name, entry in _table["flavour"].items()}
+
+
+def flavour(name: str) -> Flavour:
+    if name not in FLAVOURS:
+        raise Failure(f"there is no kernel {name!r}, but {', '.join(FLAVOURS)}: {TABLE}")
+    return FLAVOURS[name]
+
+
+def architecture(name: str) -> Architecture:
+    """That of the kernel `name`."""
+    return ARCHITECTURES[flavour(name).architecture]
+
+
+def elements(name: str) -> str:
+    """What bash has to know of it. Words of a list are between blanks."""
+    entry = vars(flavour(name)) | vars(architecture(name))
+    words = {key: value if isinstance(value, str) else " ".join(value) for key, value in entry.items()}
+    return " ".join(f"[{key}]={shlex.quote(value)}" for key, value in words.items())
+
+
+if __name__ == "__main__":
+    try:
+        print(elements(sys.argv[1]))
+    except Failure as failure:
+        sys.exit(f"error: {failure}")
