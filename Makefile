@@ -7,7 +7,7 @@ PYTHON := /usr/bin/python3
 # Two tests at a time: booting a guest, and much of what it does then, takes one CPU.
 BESIDE := -n 2 --dist loadgroup
 
-.PHONY: help setup base tree refresh build deb debian xen hyperv demo test test-all test-debug kunit e2e shell bench \
+.PHONY: help setup base tree refresh build deb demo test test-all test-debug kunit e2e shell bench \
 	bisect rebase submit mutants check clean distclean
 
 help: ## print this list
@@ -30,43 +30,28 @@ build: setup ## build the base and the patched guest kernel (build/obj)
 	@tools/build base
 	@tools/build patched
 
-deb: ## build the patched kernel as a package for Debian guests (build/deb)
-	@tools/setup deb
+deb: setup ## build the patched kernel as a package for Debian guests (build/deb)
 	@tools/deb
-
-debian: deb ## make a Debian guest with that package, for its scenarios (build/debian)
-	@tools/setup debian
-	@tools/debian
-
-hyperv: setup ## fetch what the Hyper-V scenarios run on, a QEMU and a kernel with KVM (build/hyperv)
-	@tools/hyperv
-
-xen: build ## fetch Xen and build what its scenarios need besides
-	@tools/xen
-	@tools/build base-ballooned
-	@tools/build patched-ballooned
 
 demo: build ## plug and unplug memory in a base and a patched guest, side by side
 	@$(PYTHON) -m vmtest demo
 
-test: build xen hyperv ## unit tests, checks, KUnit in guests, and all scenarios but those of a Debian guest
-	@$(PYTHON) -m pytest tests checks scenarios -m 'not long' $(BESIDE)
+test: setup ## unit tests, checks, KUnit in guests, and scenarios; WITHOUT="xen hyperv" leaves out theirs
+	@$(PYTHON) -m pytest tests checks scenarios -m 'not long' --build $(BESIDE)
 
-test-all: build xen hyperv debian ## the same with those of a Debian guest, whose package takes a while to build
-	@$(PYTHON) -m pytest tests checks scenarios $(BESIDE)
+test-all: setup ## the same with what takes long, as the Debian guest, whose package takes a while to build
+	@$(PYTHON) -m pytest tests checks scenarios --build $(BESIDE)
 
 test-debug: setup ## scenarios on a kernel with KASAN and lockdep, and on one with pageblocks of 4 MiB
-	@tools/build debug
-	@tools/build large
-	@$(PYTHON) -m pytest scenarios -k 'not dump and not xen and not hyperv and not offlining' --kernel debug
-	@$(PYTHON) -m pytest scenarios -k 'failures or random' --kernel large
+	@$(PYTHON) -m pytest scenarios -k 'not dump and not xen and not hyperv and not offlining' --kernel debug --build
+	@$(PYTHON) -m pytest scenarios -k 'failures or random' --kernel large --build
 
 kunit: setup ## run the KUnit suites in a guest; K=<kernel>: not the patched one
 	@tools/build $(or $(K),patched)
 	@$(PYTHON) -m vmtest kunit $(or $(K),patched)
 
-e2e: build $(if $(S),$(foreach name,xen hyperv debian,$(findstring $(name),$(S))),xen hyperv debian) ## run the scenarios on base and patched; S=<word> those with it in their name
-	@$(PYTHON) -m pytest scenarios -k '$(S)'
+e2e: setup ## run the scenarios that make test runs; S=<word> all with it in their name; K=<kernel> on that one only
+	@$(PYTHON) -m pytest scenarios $(if $(S),-k '$(S)',-m 'not long') $(if $(K),--kernel $(K)) --build
 
 shell: setup ## an interactive guest with a virtio-mem device; K=<kernel>: not the patched one, see configs/flavours.toml
 	@tools/build $(or $(K),patched)

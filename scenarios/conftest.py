@@ -11,6 +11,7 @@ comes by luck, and is not what the scenario is about, is tried again (pytest.ini
 """
 
 import contextlib
+import os
 import re
 from typing import Any, Iterator, Protocol, Sequence
 
@@ -18,6 +19,7 @@ import pytest
 
 from vmtest.console import Complaint
 from vmtest.debian import Computer, Debian
+from vmtest.environments import DEBIAN, HYPERV, LIBVIRT, PLAIN, XEN, Environment, prepare
 from vmtest.errors import Failure
 from vmtest.flavours import FLAVOURS
 from vmtest.guest import HANGS, Guest
@@ -34,6 +36,18 @@ pytest.register_assert_rewrite("dom0")
 BY_LUCK = {
     r"BUG: kernel NULL pointer dereference(.|\n)*RIP: \S+get_page_from_freelist": "05-lookers/0001",
 }
+
+# What has to be there for a scenario, by the fixture that its guests boot with.
+ENVIRONMENTS = {
+    "boot": PLAIN,
+    "plain": PLAIN,
+    "boot_dom0": XEN,
+    "boot_hyperv": HYPERV,
+    "boot_debian": DEBIAN,
+    "boot_libvirt": LIBVIRT,
+}
+SESSION = pytest.StashKey[pytest.Session]()
+LACKING = pytest.StashKey[dict[str, str]]()  # environments that this machine lacks, or that were left out, and why
 
 
 class Boot(Protocol):
@@ -74,6 +88,7 @@ class BootDom0(Protocol):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kernel", choices=FLAVOURS, help="on this kernel only")
+    parser.addoption("--build", action="store_true", help="bring up to date what is needed, missing or not")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -83,8 +98,62 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if not hasattr(session.config, "workerinput"):
+    session.config.stash[SESSION] = session
+    if hasattr(session.config, "workerinput"):
+        session.config.stash[LACKING] = session.config.workerinput["lacking"]
+    else:
         HANGS.unlink(missing_ok=True)
+
+
+@pytest.hookimpl(optionalhook=True)  # type: ignore[misc]
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Before there are workers: else nobody knows what is selected until they run it."""
+    config.stash[SESSION].perform_collect()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Before the first test, and once for all workers: what the selected scenarios need is there, or is lacking."""
+    config = session.config
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    wanted = [
+        (environment, str(item.callspec.params["kernel"]))
+        for item in session.items if isinstance(item, pytest.Function)
+        for environment in environments(item) if environment.name not in left_out()
+    ]
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        try:
+            lacking = prepare(dict.fromkeys(wanted), config.getoption("--build"))
+        except Failure as failure:
+            pytest.exit(f"error: {failure}", returncode=1)
+    config.stash[LACKING] = lacking | dict.fromkeys(left_out(), "left out, as WITHOUT= says")
+
+
+@pytest.hookimpl(optionalhook=True)  # type: ignore[misc]
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["lacking"] = node.config.stash[LACKING]
+
+
+def left_out() -> list[str]:
+    names = os.environ.get("WITHOUT", "").split()
+    known = {environment.name for environment in ENVIRONMENTS.values()}
+    if not known.issuperset(names):
+        raise pytest.UsageError(f"WITHOUT={' '.join(names)}: the environments are {', '.join(sorted(known))}")
+    return names
+
+
+def environments(item: pytest.Function) -> list[Environment]:
+    return [ENVIRONMENTS[name] for name in item.fixturenames if name in ENVIRONMENTS]
+
+
+@pytest.hookimpl(tryfirst=True)  # type: ignore[misc]
+def pytest_runtest_setup(item: pytest.Function) -> None:
+    for environment in environments(item):
+        why = item.config.stash[LACKING].get(environment.name)
+        if why and os.environ.get("CI") and environment.name not in left_out():
+            pytest.fail(f"{environment.name} is lacking here, and was not left out with WITHOUT=: {why}")
+        elif why:
+            pytest.skip(f"{environment.name}: {why}")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -191,6 +260,11 @@ def guests(kernel: str, request: pytest.FixtureRequest) -> Iterator[Guests]:
     guests = Guests(kernel, request)
     yield guests
     guests.end()
+
+
+@pytest.fixture
+def plain() -> None:
+    """For a scenario that boots its guests itself."""
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ def command_line(pid: int) -> str:
         return ""
 
 
+@pytest.mark.usefixtures("plain")
 @pytest.mark.base("same")
 def test_a_guest_dies_with_its_harness(kernel: str) -> None:
     command = [sys.executable, "-c", HARNESS, kernel]

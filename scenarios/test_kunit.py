@@ -5,6 +5,7 @@ import pytest
 from vmtest import kunit
 
 
+@pytest.mark.usefixtures("plain")
 @pytest.mark.base("same")
 def test_suites_pass(kernel: str) -> None:
     report = kunit.run(kernel)

@@ -16,7 +16,7 @@ write_sources() {
 	# shellcheck disable=SC2016 # apt expands it
 	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' \
 		"Release: $(debian_release)" | head -n 1)
-	[ -n "$mirror" ] || die "apt's sources name no Debian mirror" \
+	[ -n "$mirror" ] || lack "apt's sources name no Debian mirror" \
 		"add one for this release's main component to apt's sources"
 	mkdir -p "$lists"
 	for suite in "${@:2}"; do

@@ -25,8 +25,11 @@ say() { printf '%s\n' "$*"; }
 # die CAUSE NEXT-STEP
 die() {
 	printf 'error: %s\nnext: %s\n' "$1" "$2" >&2
-	exit 1
+	exit "${3:-1}"
 }
+
+# lack CAUSE NEXT-STEP: die of what this machine lacks, a package or the network: scenarios that need it are skipped then.
+lack() { die "$1" "$2" 69; }
 
 # git works on the kernel's repositories the same way whatever the user's own settings are.
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1

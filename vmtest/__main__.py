@@ -22,7 +22,7 @@ def arguments() -> argparse.Namespace:
         command.add_argument("kernel", nargs="?", choices=FLAVOURS, metavar="kernel", default="patched")
     resize = commands.add_parser("resize", help="resize the memory of the guest of `shell`")
     resize.add_argument("size", help="such as 512M or 2G")
-    install = commands.add_parser("debian", help="install a kernel package in the guest of `make debian`")
+    install = commands.add_parser("debian", help="install a kernel package in the guest of tools/debian")
     install.add_argument("package", type=Path)
     return parser.parse_args()
 

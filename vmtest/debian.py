@@ -25,7 +25,7 @@ INSTALL_SECONDS = 900.0
 
 def made(file: Path) -> Path:
     if not file.exists():
-        raise Failure(f"{file} is missing. Run `make debian`.")
+        raise Failure(f"{file} is missing. Run `tools/debian`.")
     return file
 
 

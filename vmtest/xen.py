@@ -53,7 +53,7 @@ class Host(Machine):
 def hypervisor() -> str:
     path = paths.BUILD / "xen/xen"
     if not path.exists():
-        raise Failure(f"{path} is missing: Xen has not been fetched yet. Run `make xen`.")
+        raise Failure(f"{path} is missing: Xen has not been fetched yet. Run `tools/xen`.")
     return str(path)
 
 
