@@ -1,11 +1,12 @@
 # Thin verbs: each calls one tool. `make` alone prints them.
 # Variables: BUILD=<directory> in place of build/, BASE_SRC=<tree or tarball> in place of the pinned kernel,
-# CCACHE_DIR=<directory> for the compiler cache, in place of one in ~/.cache that all clones share.
+# CCACHE_DIR=<directory> for the compiler cache, in place of one in ~/.cache that all clones share, JOBS=<n> for as many
+# compilers, or tests, at a time, in place of what the machine's cores and memory allow.
 include base.mk
 
 PYTHON := /usr/bin/python3
-# Two tests at a time: booting a guest, and much of what it does then, takes one CPU.
-BESIDE := -n 2 --dist loadgroup
+# A test for each core: booting a guest, and much of what it does then, takes one CPU; and seldom 4 GiB.
+BESIDE = -n $(shell JOBS='$(JOBS)' tools/jobs 4) --dist loadgroup
 
 .PHONY: help setup base tree refresh build deb demo test test-all test-debug kunit e2e shell bench \
 	bisect rebase submit mutants check clean distclean
