@@ -74,7 +74,7 @@ submit: setup ## write the mails that would be sent, and say what they lack; TOP
 	@tools/submit $(TOPIC)
 
 mutants: build ## plant bugs in the patched kernel and show which tests find them; TOPIC=<one> of them
-	@$(PYTHON) -m checks.mutants $(TOPIC)
+	@$(PYTHON) -m mutants $(TOPIC)
 
 check: setup ## check the patches and the sources around them; C=<name> one of checks/
 	@$(PYTHON) -m pytest checks -k '$(C)'
