@@ -10,6 +10,7 @@ from vmtest import kmem, looker
 from vmtest.cmdline import HOSTED, MOVABLE
 from vmtest.console import Complaint
 from vmtest.linux import MEMORY
+from vmtest.units import PAGE
 from vmtest.vm import VM
 from vmtest.vmem import BBM
 
@@ -22,6 +23,7 @@ FILES = """
     for i in $(seq 1 2 60); do rm /files/$i; done
 """
 COMPACT = "echo 1 >/proc/sys/vm/compact_memory"
+KPF_NOPAGE = 1 << 20  # Documentation/admin-guide/mm/pagemap.rst
 PAGE_IDLE = "/sys/kernel/mm/page_idle/bitmap"
 
 # Who looks, by a shell command, at memory from 4 GiB on, where all that can go is: the task's name, and the
@@ -92,6 +94,21 @@ def test_one_grace_period_for_many_blocks(boot: Boot) -> None:
     vm.vmem[0].resize("1G")
     # 5 if all are free: 1, 2, 4, 8 and 9 blocks. One with a page in use takes some of its own.
     assert looker.calls(vm) < 24, "a grace period for each of 24 memory blocks"
+
+
+def page_flags(vm: VM, address: int) -> int:
+    read = f"dd if=/proc/kpageflags bs=8 skip={address // PAGE} count=1 2>/dev/null"
+    return int(vm.sh(f"{read} | hexdump -e '1/8 \"%u\"'"))
+
+
+@pytest.mark.base(fails="offline memory looks like a page without flags")
+def test_offline_memory_has_no_page(boot: Boot) -> None:
+    vm = boot(vmem=["4G"], cmdline=MOVABLE)
+    vm.vmem[0].resize("256M")
+    (ram,) = vm.iomem().system_ram("virtio_mem")
+    assert not page_flags(vm, ram.start) & KPF_NOPAGE
+    vm.set_state("offline", vm.block_at(ram.start))
+    assert page_flags(vm, ram.start) & KPF_NOPAGE, "offline memory looks like a page without flags"
 
 
 # /proc/kpagecount is the same code as kpageflags.
