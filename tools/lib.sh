@@ -12,9 +12,6 @@ unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=${BUILD:-$ROOT/build}
-mkdir -p "$BUILD"
-BUILD=$(cd "$BUILD" && pwd)
-export BUILD
 
 while read -r name assign value; do
 	[ "$assign" != := ] || declare -r "$name=$value"
@@ -30,6 +27,11 @@ die() {
 
 # lack CAUSE NEXT-STEP: die of what this machine lacks, a package or the network: scenarios that need it are skipped then.
 lack() { die "$1" "$2" 69; }
+[[ $ROOT$BUILD != *[[:space:]:]* ]] || die "the kernel's make takes no path with a space or a colon: $ROOT, $BUILD" \
+	"move to another directory, or for the second: make BUILD=<directory> ..."
+mkdir -p "$BUILD" || die "$BUILD cannot be made" "name a place that you can write to: make BUILD=<directory> ..."
+BUILD=$(cd "$BUILD" && pwd)
+export BUILD
 
 # git works on the kernel's repositories the same way whatever the user's own settings are.
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1
@@ -89,6 +91,8 @@ run() {
 	if ((status)); then
 		printf '%s: failed after %s s. The end of %s:\n' "$what" $((SECONDS - start)) "$log" >&2
 		tail -n 25 "$log" | sed 's/^/  | /' >&2
+		(($(free_space) >= 64)) || die "the file system of $BUILD is full" \
+			"free some, or name a roomier place: make BUILD=<directory> ..."
 	else
 		say "  done in $((SECONDS - start)) s"
 	fi
@@ -118,10 +122,13 @@ remove_discarded() {
 	[ ! -e "$BUILD/discarded" ] || run discarded.log "Removing what is discarded" rm -rf "$BUILD/discarded"
 }
 
+# free_space: how many MiB $BUILD has room for.
+free_space() { df -P -B 1M "$BUILD" | awk 'NR == 2 { print $4 }'; }
+
 # need_space GIB
 need_space() {
 	local free
-	free=$(df -Pk "$BUILD" | awk 'NR == 2 { print int($4 / 1048576) }')
+	free=$(($(free_space) / 1024))
 	((free >= $1)) || die "only $free GiB free for $BUILD, $1 GiB needed" \
 		"free some, or name a roomier place: make BUILD=<directory> ..."
 }
