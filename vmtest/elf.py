@@ -27,7 +27,7 @@ class Load:
 def loads(header: bytes) -> list[Load]:
     """The PT_LOADs of an ELF core header, but for the one that has the kernel a second time, where
     it is linked to."""
-    segments = ELFFile(io.BytesIO(header)).iter_segments(type="PT_LOAD")
+    segments = ELFFile(io.BytesIO(header)).iter_segments(type="PT_LOAD")  # type: ignore[no-untyped-call]
     return [
         Load(s["p_paddr"], s["p_paddr"] + s["p_memsz"] - 1, s["p_offset"])
         for s in segments
