@@ -1,0 +1,19 @@
+"""README's table of what was run where."""
+
+from vmtest.matrix import table, verdicts
+
+LOG = """\
+[gw1] [ 24%] FAILED scenarios/test_xen_pvh.py::test_it_grows[patched]
+[gw1] [ 24%] PASSED scenarios/test_xen_pvh.py::test_it_grows[patched]
+[gw0] [ 43%] PASSED scenarios/test_owners.py::test_devices[base-a b]
+[gw0] [ 44%] FAILED scenarios/test_owners.py::test_devices[patched-a b]
+scenarios/test_kmem.py::test_it[both] PASSED  [ 50%]
+FAILED scenarios/test_owners.py::test_devices[patched-a b]
+"""
+
+
+def test_the_last_verdict_counts() -> None:
+    lines = table(verdicts(LOG)).splitlines()
+    assert "| x86_64 | Xen 4.17, PVH dom0 | balloon | not run | 1 of 1 |" in lines
+    assert "| x86_64 | QEMU | virtio-mem | 1 of 1 | 0 of 1 |" in lines
+    assert "| x86_64 | QEMU | dax/kmem | not run | 1 of 1 |" in lines

@@ -1,0 +1,81 @@
+"""python3 -m vmtest.matrix LOG...: writes README's table of what was run where, from what pytest printed.
+
+Give it the output of `make test` or `make test-all`; what several logs have in common counts as in the last.
+"""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmtest.errors import Failure
+from vmtest.paths import ROOT
+
+README = ROOT / "README.md"
+BEGIN, END = "<!-- of vmtest/matrix.py -->\n", "<!-- end -->\n"
+NEVER = "not run"
+
+
+@dataclass(frozen=True)
+class Row:
+    architecture: str
+    hypervisor: str
+    memory: str  # what it comes by
+    scenarios: str = ""  # a pattern for their names; the first row that has one counts it
+    state: str = NEVER  # of what has no scenarios
+
+
+ROWS = [
+    Row("x86_64", "Xen 4.17, PV dom0", "balloon", "test_xen_(balloon|memmap)"),
+    Row("x86_64", "Xen 4.17, PVH dom0", "balloon", "test_xen_pvh"),
+    Row("x86_64", "Hyper-V's protocol, by QEMU 10.0", "balloon", "test_hyperv"),
+    Row("x86_64", "QEMU, libvirt, Debian guest", "virtio-mem", "test_debian_guest.*libvirt"),
+    Row("x86_64", "QEMU, Debian guest", "virtio-mem", "test_debian_guest"),
+    Row("x86_64", "QEMU", "ACPI DIMM", "dimm"),
+    Row("x86_64", "QEMU", "dax/kmem", "kmem"),
+    Row("x86_64", "QEMU", "virtio-mem", "virtio_mem|crash|lookers|memmap|module|owners|iomem|gigantic"),
+    Row("x86_64", "KVM, Xen domU, Hyper-V, Cloud Hypervisor, Firecracker", "any"),
+    Row("powerpc64le", "none", "any", state="objects that the series touches compile"),
+    Row("arm64, s390, riscv and others", "any", "any", state="not compiled"),
+]
+
+
+def verdicts(log: str) -> dict[str, str]:
+    """What became of each scenario; one that was run again counts as it was at last."""
+    alone = re.findall(r"^(scenarios/\S+::.*\]) (PASSED|FAILED|ERROR)", log, re.M)
+    beside = re.findall(r"^\[gw\d+\] \[ *\d+%\] (PASSED|FAILED|ERROR) (scenarios/\S+::.*\])", log, re.M)
+    return dict(alone) | {name: verdict for verdict, name in beside}
+
+
+def _row_of(name: str) -> Row | None:
+    return next((row for row in ROWS if row.scenarios and re.search(row.scenarios, name)), None)
+
+
+def table(found: dict[str, str]) -> str:
+    lines = ["| architecture | hypervisor | memory comes by | base | patched |", "|---|---|---|---|---|"]
+    for row in ROWS:
+        states = []
+        for kernels in ["base", "patched|both"]:
+            pattern = rf"\[({kernels})\b"
+            results = [found[name] for name in found if _row_of(name) is row and re.search(pattern, name)]
+            states.append(f"{results.count('PASSED')} of {len(results)}" if results else row.state)
+        lines.append("| " + " | ".join([row.architecture, row.hypervisor, row.memory, *states]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main(logs: list[str]) -> None:
+    found: dict[str, str] = {}
+    for log in logs:
+        found |= verdicts(Path(log).read_text(encoding="utf-8"))
+    if not found:
+        raise Failure("no scenario in there. Give the output of `make test` or `make test-all`.")
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    README.write_text(before + BEGIN + table(found) + END + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except (Failure, OSError) as error:
+        sys.exit(f"error: {error}")
