@@ -1,7 +1,8 @@
 # Thin verbs: each calls one tool. `make` alone prints them.
 # Variables: BUILD=<directory> in place of build/, BASE_SRC=<tree or tarball> in place of the pinned kernel,
 # CCACHE_DIR=<directory> for the compiler cache, in place of one in ~/.cache that all clones share, JOBS=<n> for as many
-# compilers, or tests, at a time, in place of what the machine's cores and memory allow.
+# compilers, or tests, at a time, in place of what the machine's cores and memory allow, DEBIAN_MIRROR=<URL> for packages, in
+# place of the mirror of Debian that apt's sources name.
 include base.mk
 
 PYTHON := /usr/bin/python3

@@ -1,7 +1,7 @@
 # The base kernel: what tools/base fetches, verifies and imports. Read by tools/lib.sh as NAME := value.
 
-# Debian's source package, its version and the suite that has it.
-BASE_SUITE := trixie-backports
+# Debian's source package, its version and the suites that have it, or will when the first has another.
+BASE_SUITES := trixie-backports forky sid
 BASE_PACKAGE := linux-source-7.3
 BASE_VERSION := 7.3.4-1~bpo13+1
 # The package as it lies on the mirror, and git's name for the tree it holds (every file, none ignored).

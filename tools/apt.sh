@@ -1,4 +1,6 @@
-# Sourced after lib.sh by what fetches Debian's packages: apt with lists of its own, no file of the system is touched.
+# Sourced after lib.sh by what fetches Debian's packages. What comes depends on the suites that are named, not on this machine's
+# release: apt has lists of its own, knows of no installed package, and takes only what Debian has signed. No file of
+# the system is touched.
 # shellcheck shell=bash
 
 # private_apt NAME COMMAND...: apt with the lists of NAME.
@@ -6,21 +8,34 @@ private_apt() {
 	local lists=$BUILD/$1 command=$2
 	shift 2
 	"$command" -q -o Dir::Etc::SourceList="$lists/sources.list" -o Dir::Etc::SourceParts=- \
-		-o Dir::State::Lists="$lists/lists" -o Dir::Cache="$lists/cache" \
+		-o Dir::Etc::Preferences=- -o Dir::Etc::PreferencesParts=/dev/null -o APT::Default-Release= \
+		-o Dir::State::Lists="$lists/lists" -o Dir::State::status="$lists/status" -o Dir::Cache="$lists/cache" \
 		-o APT::Sandbox::User= -o Acquire::Retries=2 "$@"
 }
 
-# write_sources NAME SUITE...: of the machine's own mirror of Debian, whichever that is.
+# named LABEL SUFFIX: what this machine's apt configuration names: a source with that label of Debian's, or where apt has read
+# none yet, the first that has a suite of such a name.
+named() {
+	# shellcheck disable=SC2016 # apt expands it
+	{
+		apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' 'Origin: Debian' "Label: $1"
+		apt-get update --print-uris |
+			sed -nE "s,^'(.*)/dists/(bookworm|trixie|forky|sid|oldstable|stable|testing)$2/InRelease'.*,\1,p"
+	} | sed -n '1p'
+}
+
+# write_sources NAME SUITE...: suites of security updates are left out where the configuration names no mirror of them.
 write_sources() {
 	local lists=$BUILD/$1 mirror suite
-	# shellcheck disable=SC2016 # apt expands it
-	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' \
-		"Release: $(debian_release)" | head -n 1)
-	[ -n "$mirror" ] || lack "apt's sources name no Debian mirror" \
-		"add one for this release's main component to apt's sources"
+	mirror=${DEBIAN_MIRROR:-$(named Debian "")}
+	[ -n "$mirror" ] || lack "apt's sources name no mirror of Debian, which this needs packages of" \
+		"name one: make DEBIAN_MIRROR=<URL> ..."
 	mkdir -p "$lists"
+	: >"$lists/status"
 	for suite in "${@:2}"; do
-		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+		[[ $suite != *-security ]] || mirror=$(named Debian-Security -security)
+		[ -z "$mirror" ] ||
+			echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
 	done >"$lists/sources.list"
 }
 
@@ -32,7 +47,13 @@ fetch_lists() {
 		private_apt "$1" apt-get update -o APT::Update::Error-Mode=any
 }
 
-debian_release() {
-	# shellcheck source=/dev/null
-	(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+# require_version DEB LEAST: security updates replace what was tried; what is older was not tried.
+require_version() {
+	local package version
+	# shellcheck disable=SC2016 # dpkg-deb expands it
+	read -r package version < <(dpkg-deb -W --showformat '${Package} ${Version}\n' "$1")
+	dpkg --compare-versions "$version" ge "$2" || {
+		echo "$package is $version, $2 or newer is needed"
+		return 1
+	}
 }

@@ -7,7 +7,6 @@ as those of any guest.
 """
 
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,8 @@ from vmtest.wait import wait_until
 
 FETCHED = paths.BUILD / "hyperv"  # by tools/hyperv
 QEMU = FETCHED / "usr/bin/qemu-system-x86_64"
+# It runs on its own release's libraries, whatever this machine's are.
+LINKER = "lib/*/ld-linux-x86-64.so.2"
 FIRMWARE = ["seabios/bios-256k.bin", "qemu/kvmvapic.bin", "qemu/linuxboot_dma.bin"]
 MODULES = [
     "drivers/virtio/virtio.ko",
@@ -50,22 +51,27 @@ def _fetched(pattern: str) -> Path:
     return found[-1]
 
 
+def _linked(*options: str) -> list[str]:
+    """How a fetched program is started; with `--list`, what it loads is listed."""
+    libraries = ":".join(str(_fetched(directory)) for directory in ["lib/*-linux-gnu", "usr/lib/*-linux-gnu"])
+    return [str(_fetched(LINKER)), "--library-path", libraries, *options]
+
+
 def _level1_image(kernel: str) -> Path:
     """What runs QEMU on KVM, and level 2's kernel and initramfs."""
-    chrt = shutil.which("chrt")
-    if chrt is None:
-        raise Failure("chrt is not installed on this machine; it is in util-linux.")
     files = {
         "/init": paths.ROOT / "guest/init",
         "/agent": paths.ROOT / "guest/agent",
         "/bin/busybox": initramfs.tool("busybox"),
-        "/bin/chrt": Path(chrt),
-        "/bin/qemu": _fetched(QEMU.relative_to(FETCHED).as_posix()),
+        "/bin/chrt": _fetched("usr/bin/chrt"),
+        "/bin/qemu": QEMU,
+        "/lib64/ld-linux-x86-64.so.2": _fetched(LINKER),
         "/level2/bzImage": paths.kernel_image(kernel),
         "/level2/initramfs": initramfs.small_image(kernel),
     }
     for program in ["/bin/chrt", "/bin/qemu"]:
-        files |= initramfs.libraries(files[program])
+        loaded = initramfs.libraries(files[program], _linked("--list")).values()
+        files |= {f"/lib/{library.name}": library for library in loaded}
     for file in FIRMWARE:
         files[f"/firmware/{Path(file).name}"] = _fetched(f"usr/share/{file}")
     for number, module in enumerate(MODULES):
@@ -81,7 +87,7 @@ class Level1(Machine):
     def command(self) -> list[str]:
         image = _level1_image(self.kernel)
         command = ["setpriv", "--pdeathsig", "KILL"]
-        command += ["env", f"QEMU_MODULE_DIR={_fetched('usr/lib/*/qemu')}", str(QEMU)]
+        command += ["env", f"QEMU_MODULE_DIR={_fetched('usr/lib/*/qemu')}", *_linked(), str(QEMU)]
         command += ["-L", str(FETCHED / "usr/share/qemu"), "-L", str(FETCHED / "usr/share/seabios")]
         command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         command += ["-object", f"memory-backend-ram,id=boot,size={self.memory},reserve=off"]

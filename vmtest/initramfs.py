@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Sequence
 
 from vmtest import paths
 from vmtest.errors import Failure
@@ -74,9 +75,9 @@ def _compiled(name: str, *linked: str) -> Path:
     return program
 
 
-def libraries(program: Path) -> dict[str, Path]:
+def libraries(program: Path, lister: Sequence[str] = ("ldd",)) -> dict[str, Path]:
     """What the dynamic linker loads for `program`, itself included."""
-    listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run([*lister, program], check=True, capture_output=True, text=True).stdout
     return {path: Path(path) for path in re.findall(r"(/\S+) \(0x", listed)}
 
 
