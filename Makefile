@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # Thin verbs: each calls one tool. `make` alone prints them.
 # Variables: BUILD=<directory> in place of build/, BASE_SRC=<tree or tarball> in place of the pinned kernel,
 # CCACHE_DIR=<directory> for the compiler cache, in place of one in ~/.cache that all clones share, JOBS=<n> for as many

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # The base kernel: what tools/base fetches, verifies and imports. Read by tools/lib.sh as NAME := value.
 
 # Debian's source package, its version and the suites that have it, or will when the first has another.

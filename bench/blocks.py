@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What a memory block costs to plug and to unplug, against the number of blocks that are there.
 
 Guests run with `-icount shift=0`: CPU time in the guest is the number of instructions it executed,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What a boot costs, with nothing hot-plugged: instructions until the first program starts."""
 
 import re

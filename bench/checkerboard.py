@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Every second memory block is unplugged, the worst that can happen to what merges: each round leaves
 more entries in /proc/iomem. With and without a crash kernel loaded, whose header has all of them.
 

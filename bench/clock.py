@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """How long a guest takes for a lot of memory, by the clock, with CPUs of its own at work and without.
 
     bench/clock.py [KERNEL...]   bench-base and bench-patched, or others below build/obj

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What compaction costs where pageblocks are checked: on the base with zone->contiguous as hotplug leaves it (false),
 on the base with the flag set by a module, and patched, where the flag is gone and pageblocks are looked at under RCU.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Loading a crash kernel while there are many memory blocks: merged to one entry of /proc/iomem, or not, as every
 second one is missing. By kexec -s, for which the kernel makes the header, and by kexec -c, which reads /proc/iomem.
 """

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What a dom0 under Xen pays of the memory it booted with for what its balloon driver adds."""
 
 from vmtest import paths

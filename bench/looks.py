@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What it costs to let memory removal wait for those who look at memory maps, by ways to do so.
 
 A look is counted in instructions, with `-icount`. A wait is measured by the clock, as it depends on what other CPUs do:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What a guest pays of the memory it booted with for what it is given: the memory map, mostly. And
 how long that takes."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What the cost of a memory block is made of: which functions of the kernel run while memory is plugged and unplugged,
 with few and with many memory blocks there.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Steps through the resource tree: instructions that a walk or a read of /proc/iomem takes.
 
 Guests run with `-icount shift=0`: time in the guest is the number of instructions it executed, so

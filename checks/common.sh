@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # Sourced by the checks. A check prints what it finds, with file and line, and one closing line that says its verdict.
 # shellcheck shell=bash disable=SC2034 # names used where this is sourced
 . "$(dirname "${BASH_SOURCE[0]}")/../tools/lib.sh"

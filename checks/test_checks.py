@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Each executable file beside this one is a check; its output comes while it runs, or if other
 tests run beside it, when it fails."""
 

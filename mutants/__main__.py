@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Plants bugs in the patched kernel, one at a time, and shows which tests find each: KUnit suites where they can, else
 scenarios.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The bugs that are planted, topic by topic, and which tests have to find them.
 
 Each is a piece of the patched kernel and what is put in its place. Two are no inventions: they put back parts of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Every scenario runs on the base and on the patched kernel, and says what the base does.
 
     @pytest.mark.base("same")                    the base passes the same assertions (asked by make test-all)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What scenarios of a dom0 ask of it."""
 
 from vmtest.linux import Snapshot

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """A real crash: the capture kernel finds in /proc/vmcore what the header promised."""
 
 import re

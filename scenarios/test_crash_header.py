@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The header that a crash kernel is given lists the System RAM of /proc/iomem, whatever was plugged,
 unplugged, taken online or offline, or failed to be."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The kernel package in a Debian guest, with Debian's own tools around it: what `make deb` is for."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """memory_hotplug.memmap_on_memory: each block of an ACPI DIMM hosts its own memory map."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Huge pages of 1 GiB out of memory that is in use: what cannot become one is left alone."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Guests that die or outlive their welcome: the harness itself, on real guests."""
 
 import subprocess

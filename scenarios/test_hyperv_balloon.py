@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Memory that Hyper-V's protocol adds and takes back, and what driver, device and kernel say of it."""
 
 import pytest

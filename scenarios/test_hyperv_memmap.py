@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """memory_hotplug.memmap_on_memory with Hyper-V's protocol: what is added pays for its own memory map."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Somebody reads /proc/iomem while memory goes: kexec-tools lists from there what to dump."""
 
 import pytest

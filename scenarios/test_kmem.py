@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """System RAM below an owner that is not busy: persistent memory handed over by dax/kmem."""
 
 import pytest

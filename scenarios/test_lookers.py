@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Nobody looks at a memory map that is gone: from a page frame number to a struct page, while memory goes."""
 
 import random

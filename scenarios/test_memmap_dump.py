@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """A crash dump holds the memory maps that memory blocks host, and nothing of what is unplugged."""
 
 import re

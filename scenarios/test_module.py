@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """virtio-mem as a module: loaded, unloaded and loaded again, with and without memory plugged."""
 
 import pytest

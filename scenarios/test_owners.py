@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Entries merge within their owner only: the boundary of a device stays visible."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Whatever fails while memory is plugged and unplugged: nothing is lost, and the next try succeeds."""
 
 import errno

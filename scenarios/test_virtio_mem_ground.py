@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What virtio-mem stands on: pieces below a memory block, offline pages that a dump can skip, and
 offlining that gives up fast and quietly."""
 

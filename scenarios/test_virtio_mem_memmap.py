@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """memory_hotplug.memmap_on_memory with virtio-mem: what is plugged pays for its own memory map."""
 
 import pytest

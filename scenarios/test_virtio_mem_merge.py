@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Memory that virtio-mem plugs in steps is one entry in /proc/iomem, whatever its history."""
 
 import pytest

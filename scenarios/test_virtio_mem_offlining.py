@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """User space takes memory offline and online while virtio-mem unplugs it."""
 
 import pytest

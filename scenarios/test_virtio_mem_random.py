@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Hundreds of sizes in no order, while the guest makes use of its memory."""
 
 import random

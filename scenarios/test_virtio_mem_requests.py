@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What the driver asks its device: the same as ever while nothing hosts its memory map."""
 
 import pytest

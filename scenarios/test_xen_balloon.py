@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """A dom0 under real Xen whose balloon driver adds memory, and gives and takes pages of it."""
 
 import pytest

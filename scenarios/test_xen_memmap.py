@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """memory_hotplug.memmap_on_memory under Xen: the hypervisor gives the memory map first, as part of the target."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """A PVH dom0 under real Xen: page tables are no matter of the hypervisor's, and memory maps all that memory costs."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Files recorded from real guests: the base kernel with two virtio-mem devices of 4G and 1G.
 
 vmem0 has 2 GiB less one block in the middle (offlined, then given back), vmem1 has 512 MiB. The

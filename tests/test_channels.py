@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The two channels to a guest, against a made-up other end."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """A console that complains is noticed, and one that does not is not."""
 
 import pytest

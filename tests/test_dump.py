@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What a dump has to hold, out of /proc/iomem; pages that tell where they are."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What scenarios need is made once, before the first of them, or they do not run, and say why."""
 
 from pathlib import Path

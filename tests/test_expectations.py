@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What scenarios/conftest.py makes of `@pytest.mark.base`."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """configs/flavours.toml, and what bash reads of it."""
 
 import subprocess

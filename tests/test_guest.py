@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """A guest boots in `with`, and once more if it hangs before its first process."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The initramfs is the same for the same inputs, and made anew only when they change."""
 
 import os

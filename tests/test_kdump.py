@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Dumps as makedumpfile writes them, read."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Only a suite that ran whole and passed counts as passed."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """README's table of what was run where."""
 
 from vmtest.matrix import table, verdicts

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What guests print, read back."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # Sourced after lib.sh by what fetches Debian's packages. What comes depends on the suites that are named, not on this machine's
 # release: apt has lists of its own, knows of no installed package, and takes only what Debian has signed. No file of
 # the system is touched.

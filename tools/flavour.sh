@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # Sourced after lib.sh by what builds kernels.
 # shellcheck shell=bash disable=SC2034 # used where this is sourced
 

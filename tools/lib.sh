@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # Sourced by everything in tools/ and checks/: places, pins, messages, long steps, git.
 # shellcheck shell=bash
 set -euo pipefail

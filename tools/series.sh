@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # Sourced after lib.sh by what handles the series: from patches/ to commits, and where unsaved work may be.
 # shellcheck shell=bash disable=SC2034 # names used where this is sourced
 #

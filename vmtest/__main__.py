@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """python3 -m vmtest demo | kunit | shell | resize | initramfs | debian"""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The host's end of the guest channel; guest/agent is the other end and describes the format.
 
 TimeoutError: the guest is too late. ConnectionError: it is gone.

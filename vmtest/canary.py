@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Pages of a guest whose contents tell their own physical address: guest/canary.c writes them."""
 
 import struct

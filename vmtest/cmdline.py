@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What guests' command lines are put together from."""
 
 HOSTED = "memory_hotplug.memmap_on_memory=1"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The guest's console is a log: never a verdict, but a kernel that complains fails its scenario."""
 
 import re

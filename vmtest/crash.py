@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """A guest with a crash kernel (crashkernel= on its command line): before it crashes, and after."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """A Debian guest, with systemd, udev and kdump-tools as they come and the kernel package of tools/deb:
 tools/debian makes its disk. It boots from an overlay of that, which is gone with the next guest of that name."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The same story on the base and on the patched kernel, side by side on one screen."""
 
 import time

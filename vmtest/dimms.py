@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """ACPI memory devices that are added to a guest, and removed."""
 
 from typing import Any

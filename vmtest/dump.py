@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What a crash dump has to hold, and what a header says it would."""
 
 from vmtest.elf import Load

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The ELF core header a crash kernel gets: which memory a dump would hold."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What scenarios need besides QEMU as it is installed: kernels, and what guests run under. Each says how to tell that
 it is there, and which of our tools fetches or builds it."""
 

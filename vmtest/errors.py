@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The one exception a person is meant to read: what went wrong, and what to do next."""
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Failures on purpose: allocations in the guest, memory notifiers that veto, a device that refuses."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The kernels that are built: what configs/flavours.toml says of each. For tools/, which are in bash:
 `python3 -m vmtest.flavours NAME` writes an entry as the elements of an array."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """A guest that starts small and is given a lot: how far it gets, and what of its first memory it pays."""
 
 import re

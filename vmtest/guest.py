@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """A guest that answers: its life, its console, and the shell in it."""
 
 import contextlib

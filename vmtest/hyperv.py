@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """A guest whose memory grows by Hyper-V's protocol, on a machine with neither Hyper-V nor KVM.
 
 Level 0, here: a QEMU that emulates a CPU with AMD's virtualization. Level 1: a kernel of Debian,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The guest's initramfs: busybox, kexec, modules of its kernel and guest/init.
 
 The kernel's own usr/gen_init_cpio writes the archive from a list; the list and the size and time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """/proc/iomem as a tree."""
 
 import re

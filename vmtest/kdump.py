@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The file that makedumpfile writes in a capture kernel: kdump's compressed format, in makedumpfile's
 flattened form or not. The structures are those of makedumpfile's diskdump_mod.h and makedumpfile.h.
 """

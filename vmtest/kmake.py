@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The kernel's own make, as tools/kmake calls it."""
 
 import subprocess

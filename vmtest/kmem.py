@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Persistent memory that dax/kmem makes System RAM, and gives back."""
 
 from vmtest.units import GIB

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """KUnit in a guest: suites run while it boots, results are read over the guest channel."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The Debian guest under libvirt: a libvirtd that belongs to the guest alone, with no file outside its directories."""
 
 import os

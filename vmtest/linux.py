@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What every guest says of its memory: it runs Linux."""
 
 import functools

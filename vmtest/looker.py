@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Tasks that look at struct pages by their number, in a guest with the module guest/looker."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """python3 -m vmtest.matrix LOG...: writes README's table of what was run where, from what pytest printed.
 
 Give it the output of `make test` or `make test-all`; what several logs have in common counts as in the last.

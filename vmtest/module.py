@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Kernel modules of our own, built for the guest's kernel outside of its sources."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Where things are: everything generated lives below build/, or where $BUILD says."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Files of the guest's /proc and /sys, parsed."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """QEMU's command line: a small PC under plain emulation, with memory devices and nothing else."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """QEMU's machine protocol: a command out, its result back, one JSON object a line."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """An interactive guest on this terminal, and the command that resizes its memory from another."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """A guest whose QEMU is asked as well, and one whose QEMU is started for it."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Sizes in bytes, written and read as people do: 2M, 512M, 2G; pages, and what their memory map takes."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The guest of most scenarios: a small PC, with memory devices and a crash kernel."""
 
 from vmtest import vmem

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """virtio-mem: the devices of a guest, and the driver in it."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Wait for a condition, never for a time."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Real Xen under QEMU, with our kernel as its dom0: the first domain, which has most of the machine."""
 
 from dataclasses import dataclass
