@@ -116,6 +116,7 @@ def test_scenarios_without_a_means(
         monkeypatch.setenv(name, value)
     result = pytester.runpytest_subprocess("-k", "not deselected", *workers)
     result.assert_outcomes(**outcome)
+    assert result.ret == (1 if "errors" in outcome else 0)
     assert runs(pytester.path) == ran
     if "skipped" in outcome:
         why = "left out, as WITHOUT= says" if ran == 0 else "no network"

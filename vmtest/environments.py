@@ -58,7 +58,7 @@ class Environment:
 
 PLAIN = Environment("plain")
 XEN = Environment("xen", (Need(paths.BUILD / "xen/xen", ("tools/xen",)),), ("", paths.BALLOONED))
-HYPERV = Environment("hyperv", (Need(hyperv.FETCHED, ("tools/hyperv",)),))
+HYPERV = Environment("hyperv", (Need(hyperv.FETCHED / "pins", ("tools/hyperv",)),))
 DEBIAN = Environment("debian", (Need(debian.INSTALLED, ("tools/debian",)),), ())
 LIBVIRT = Environment("libvirt", (Need(Path("/usr/sbin/libvirtd"), ("tools/setup", "libvirt")), *DEBIAN.first), ())
 
