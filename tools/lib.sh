@@ -28,6 +28,7 @@ die() {
 
 # lack CAUSE NEXT-STEP: die of what this machine lacks, a package or the network: scenarios that need it are skipped then.
 lack() { die "$1" "$2" 69; }
+
 [[ $ROOT$BUILD != *[[:space:]:]* ]] || die "the kernel's make takes no path with a space or a colon: $ROOT, $BUILD" \
 	"move to another directory, or for the second: make BUILD=<directory> ..."
 mkdir -p "$BUILD" || die "$BUILD cannot be made" "name a place that you can write to: make BUILD=<directory> ..."
