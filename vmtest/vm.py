@@ -20,7 +20,7 @@ class VM(UnderQemu):
     def start(self) -> None:
         super().start()
         if self.vmem:
-            self.driver.load_and_look()
+            self.driver.load()
         if self.machine.trace:
             self._requests_before = len(self._all_requests())
 

@@ -10,22 +10,8 @@ from vmtest.underqemu import Monitored
 from vmtest.units import format_size, parse_size
 from vmtest.wait import SECONDS, wait_until
 
-# What a task is named for that runs work of virtio-mem, behind a +, and of hardly anybody else; behind a - when it is
-# through. That name stays until the task gets other work, which may be soon: hence more than one try.
+# What a task is named for that runs work of virtio-mem, behind a +, and of hardly anybody else.
 WORK = "events_freezable"
-LOAD_AND_LOOK = f"""
-for _ in $(seq 20); do
-    insmod {initramfs.VIRTIO_MEM} || exit
-    for _ in $(seq 5); do
-        ! grep -qs '{WORK}$' /proc/[0-9]*/comm || exit 0
-        usleep 1000
-    done
-    rmmod virtio_mem
-done
-echo 'work of virtio-mem does not name its task {WORK}: nobody could wait for it (vmtest/vmem.py)'
-exit 1
-"""
-
 
 # How it is loaded: in sub-block mode, or in big-block mode with one or two memory blocks.
 SBM = ""
@@ -41,10 +27,6 @@ class Driver:
 
     def load(self, parameters: str = "") -> None:
         self._guest.sh(f"insmod {initramfs.VIRTIO_MEM} {parameters}")
-
-    def load_and_look(self) -> None:
-        """Loads it, and makes sure that settle() can see it at work."""
-        self._guest.sh(LOAD_AND_LOOK)
 
     def unload(self) -> None:
         self._guest.sh("rmmod virtio_mem")
