@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from conftest import Boot
+from vmtest.cmdline import MOVABLE
 from vmtest.console import crashed_by
 from vmtest.errors import Failure
 from vmtest.paths import ROOT
+from vmtest.vmem import WORK
 from vmtest.wait import wait_until
 
 # Boots a guest, tells its process id, and would stay for ever.
@@ -70,3 +72,16 @@ def test_large_output_arrives_whole(boot: Boot) -> None:
     vm = boot()
     lines = vm.sh("seq 300000").split()
     assert len(lines) == 300000 and lines[-1] == "300000"
+
+
+@pytest.mark.base("same")
+def test_the_work_of_virtio_mem_is_seen(boot: Boot) -> None:
+    """By the name of the task that runs it. With another name settle() would wait for nothing."""
+    vm = boot(vmem=["4G"], cmdline=MOVABLE)
+    vm.sh(f"{{ until grep -qs '+{WORK}$' /proc/[0-9]*/comm; do :; done; touch seen; }} >/dev/null 2>&1 &")
+    for _ in range(20):
+        vm.vmem[0].resize("4G")
+        vm.vmem[0].resize("0")
+        if vm.run("[ -e seen ]").status == 0:
+            return
+    pytest.fail(f"the driver has worked, and no task was named {WORK}")
