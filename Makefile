@@ -3,7 +3,7 @@
 # Variables: BUILD=<directory> in place of build/, BASE_SRC=<tree or tarball> in place of the pinned kernel,
 # CCACHE_DIR=<directory> for the compiler cache, in place of one in ~/.cache that all clones share, JOBS=<n> for as many
 # compilers, or tests, at a time, in place of what the machine's cores and memory allow, DEBIAN_MIRROR=<URL> for packages, in
-# place of the mirror of Debian that apt's sources name.
+# place of the mirror of Debian that apt's sources name, ACCEL=tcg for emulated guests where there is KVM.
 include base.mk
 
 PYTHON := /usr/bin/python3

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""QEMU's command line: a small PC under plain emulation, with memory devices and nothing else."""
+"""QEMU's command line: a small PC with memory devices and nothing else, under KVM where there is one."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -32,6 +33,15 @@ def require() -> None:
         raise Failure(f"QEMU {OLDEST[0]}.{OLDEST[1]} or newer is needed; {PROGRAM} says: {said}")
 
 
+def accelerators() -> list[str]:
+    """KVM, where this host lets us use it and nobody says ACCEL=tcg; else emulation."""
+    said = os.environ.get("ACCEL", "")
+    if said not in ("", "tcg"):
+        raise Failure(f"ACCEL={said} is not known. ACCEL=tcg has guests emulated where there is KVM.")
+    kvm = ["-accel", "kvm"] if not said and os.access("/dev/kvm", os.R_OK | os.W_OK) else []
+    return [*kvm, "-accel", "tcg,thread=multi"]
+
+
 @dataclass(frozen=True)
 class Machine:
     """What a guest is made of."""
@@ -60,6 +70,12 @@ class Machine:
         return 1 if self.one_cpu or self.count_instructions else self.smp
 
     @property
+    def accelerators(self) -> list[str]:
+        if self.count_instructions:
+            return ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
+        return accelerators()
+
+    @property
     def channel(self) -> str:
         """The device that the guest's agent is behind."""
         return "virtio-serial-pci"
@@ -83,10 +99,7 @@ class Machine:
         if self.second_node:
             command[-1] = "q35"
             command += ["-numa", "node,nodeid=0,cpus=0-1,memdev=boot", "-numa", "node,nodeid=1"]
-        if self.count_instructions:
-            command += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
-        else:
-            command += ["-accel", "tcg,thread=multi"]
+        command += self.accelerators
         command += ["-cpu", self.cpu] if self.cpu else []
         command += ["-smp", str(self.cpus)]
         command += ["-m", f"{self.boot_memory()},slots=8,maxmem=400G"]

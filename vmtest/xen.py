@@ -33,6 +33,11 @@ class Host(Machine):
         return 1 if self.pvh else super().cpus
 
     @property
+    def accelerators(self) -> list[str]:
+        # A hypervisor below Xen would have to nest, and have the CPU that is asked for.
+        return ["-accel", "tcg,thread=multi"]
+
+    @property
     def channel(self) -> str:
         # A PV domain does not know where its memory is: DMA takes the way of the DMA API.
         return super().channel + ",disable-legacy=on,iommu_platform=on"
