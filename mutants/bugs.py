@@ -30,7 +30,7 @@ class Planted(NamedTuple):
 
 
 # A look that is not bracketed is seen as such; without the wait nothing helps.
-LOOKERS = "test_lookers and (all_look or kpageflags or boot_memory)"
+LOOKERS = "test_lookers and (all_look or kpageflags or boot_memory or no_page)"
 GUARD = "guard(rcu)();"
 LOOKER_MUTANTS = [
     Mutant("removal does not wait", "\twait_for_pfn_walkers();\n\tif (!rc)", "\tif (!rc)", "mm/memory_hotplug.c"),
@@ -39,6 +39,8 @@ LOOKER_MUTANTS = [
     Mutant("offlining does not note what to wait for", "\tnote_pfn_walkers();\n\tmemory_notify", "\tmemory_notify",
            "mm/memory_hotplug.c"),
     Mutant("kpageflags and its like: no bracket", GUARD, ";", "fs/proc/page.c"),
+    Mutant("kpageflags: nothing tells offline memory", "return stable_page_flags(page);",
+           "return page ? stable_page_flags(page) : 0;", "fs/proc/page.c"),
     Mutant("page_idle: no bracket", GUARD, ";", "mm/page_idle.c"),
     Mutant("compaction: no bracket in the reset of skip hints", f"{GUARD}\n\n\tpage = pfn_to_online_page(pfn);",
            "page = pfn_to_online_page(pfn);", "mm/compaction.c"),
@@ -63,6 +65,13 @@ CRASH_MUTANTS = [
            "mm/memory_hotplug.c"),
 ]
 
+FREE_MUTANTS = [
+    Mutant("memory that is in use is taken for free", "(vm->free_only == current &&", "(false &&",
+           "drivers/virtio/virtio_mem.c"),
+    Mutant("memory that is in use is refused to everybody", "(vm->free_only == current &&", "(",
+           "drivers/virtio/virtio_mem.c"),
+]
+
 MUTANTS = [
     Mutant("release: low part one byte too long", "res->end = start - 1;", "res->end = start;"),
     Mutant("release: high part starts one byte late", "high->start = end + 1;",
@@ -79,6 +88,7 @@ MUTANTS = [
            "res->sibling = NULL;"),
     Mutant("release: too few spares for nested splits", "if (is_busy_system_ram(res))\n\t\t\tnr++;",
            "if (is_busy_system_ram(res) && !nr)\n\t\t\tnr++;"),
+    Mutant("release: nothing is prepared", "while (count_release_spares() < nr) {", "while (false) {"),
     Mutant("merge: across gaps", " && low->end + 1 == high->start;", ";"),
     Mutant("merge: whatever the name", "low->name == high->name &&", ""),
     Mutant("merge: unasked", "(low->flags & IORESOURCE_SYSRAM_MERGEABLE) &&", ""),
@@ -101,7 +111,7 @@ def between(source: str, first: str, last: str) -> str:
 
 def base_release(patched: str, base: str) -> str:
     """The patched file with the base's release_mem_region_adjustable()."""
-    first, last = "#ifdef CONFIG_MEMORY_HOTREMOVE\n", "#endif\t/* CONFIG_MEMORY_HOTREMOVE */"
+    first, last = "/**\n * release_mem_region_adjustable ", "#endif\t/* CONFIG_MEMORY_HOTREMOVE */"
     return patched.replace(between(patched, first, last), between(base, first, last))
 
 
@@ -132,5 +142,6 @@ def resource_mutants() -> Iterator[Planted]:
 TOPICS: dict[str, Callable[[], Iterator[Planted]]] = {
     "05-lookers": lambda: planted(LOOKER_MUTANTS, LOOKERS),
     "10-resource": resource_mutants,
+    "30-contiguous": lambda: planted(FREE_MUTANTS, "test_kunit"),
     "40-crash": lambda: planted(CRASH_MUTANTS, CRASH),
 }
