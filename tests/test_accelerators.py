@@ -2,6 +2,7 @@
 """Guests run under KVM where there is one, but for what is counted, and for Xen."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,12 @@ PLAIN = Machine("patched")
 def host(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has KVM, and nobody says anything about it."""
     monkeypatch.delenv("ACCEL", raising=False)
+    with_cpu(monkeypatch, "fpu vme svm npt")
     monkeypatch.setattr(os, "access", lambda path, mode: path == "/dev/kvm")
+
+
+def with_cpu(monkeypatch: pytest.MonkeyPatch, flags: str) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: f"flags\t\t: {flags}\n")
 
 
 def test_kvm_comes_first() -> None:
@@ -26,6 +32,12 @@ def test_kvm_comes_first() -> None:
 
 def test_a_host_without_kvm_emulates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert PLAIN.accelerators == EMULATED
+
+
+def test_a_kvm_without_virtualization_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Software behind /dev/kvm, as in some virtual machines, was seen to hang in the kernel's decompressor."""
+    with_cpu(monkeypatch, "fpu vme svm_lock")
     assert PLAIN.accelerators == EMULATED
 
 

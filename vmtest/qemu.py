@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Sequence
 
 from vmtest import initramfs, paths
@@ -33,12 +34,18 @@ def require() -> None:
         raise Failure(f"QEMU {OLDEST[0]}.{OLDEST[1]} or newer is needed; {PROGRAM} says: {said}")
 
 
+def has_kvm() -> bool:
+    """Whether this host lets us use it. Without virtualization in its CPU, what is behind /dev/kvm may not run a PC."""
+    cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return os.access("/dev/kvm", os.R_OK | os.W_OK) and re.search(r"\b(vmx|svm)\b", cpu) is not None
+
+
 def accelerators() -> list[str]:
-    """KVM, where this host lets us use it and nobody says ACCEL=tcg; else emulation."""
+    """KVM, where there is one and nobody says ACCEL=tcg; else emulation."""
     said = os.environ.get("ACCEL", "")
     if said not in ("", "tcg"):
         raise Failure(f"ACCEL={said} is not known. ACCEL=tcg has guests emulated where there is KVM.")
-    kvm = ["-accel", "kvm"] if not said and os.access("/dev/kvm", os.R_OK | os.W_OK) else []
+    kvm = ["-accel", "kvm"] if not said and has_kvm() else []
     return [*kvm, "-accel", "tcg,thread=multi"]
 
 
