@@ -67,9 +67,13 @@ def test_story(kernel, guests):
 """
 
 
-def test_a_test_that_takes_too_long_shows_its_guests(pytester: pytest.Pytester) -> None:
+def test_a_test_that_takes_too_long_shows_its_guests(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytester.makeconftest((ROOT / "scenarios/conftest.py").read_text())
     pytester.makepyfile(STUCK)
-    result = pytester.runpytest()
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    # A process of its own: where xdist did not get the main thread, a test that takes too long ends its process.
+    result = pytester.runpytest_subprocess()
     result.stdout.fnmatch_lines(["*Captured guests call*", "silent:", "*| Booting the kernel."])
     result.assert_outcomes(failed=1)
