@@ -5,6 +5,7 @@ Each is a piece of the patched kernel and what is put in its place. Two are no i
 base's kernel/resource.c.
 """
 
+from itertools import chain
 from typing import Callable, Iterator, NamedTuple
 
 from vmtest import paths
@@ -32,6 +33,7 @@ class Planted(NamedTuple):
 # A look that is not bracketed is seen as such; without the wait nothing helps.
 LOOKERS = "test_lookers and (all_look or kpageflags or boot_memory or no_page)"
 GUARD = "guard(rcu)();"
+NO_SECTIONS = "#define rcu_read_lock() do {} while (0)\n#define rcu_read_unlock() do {} while (0)\n"
 LOOKER_MUTANTS = [
     Mutant("removal does not wait", "\twait_for_pfn_walkers();\n\tif (!rc)", "\tif (!rc)", "mm/memory_hotplug.c"),
     Mutant("onlining does not wait", "\twait_for_pfn_walkers();\n\n\tif (zone_is_empty", "\tif (zone_is_empty",
@@ -46,8 +48,20 @@ LOOKER_MUTANTS = [
            "page = pfn_to_online_page(pfn);", "mm/compaction.c"),
     Mutant("compaction: no bracket around free pages", f"{GUARD}\n\n\t/* Pageblock boundaries */",
            "/* Pageblock boundaries */", "mm/compaction.c"),
-    Mutant("compaction: no bracket in its scanners", '#include "internal.h"\n', '#include "internal.h"\n'
-           "#define rcu_read_lock() do {} while (0)\n#define rcu_read_unlock() do {} while (0)\n", "mm/compaction.c"),
+    Mutant("compaction: no bracket in its scanners", '#include "internal.h"\n', f'#include "internal.h"\n{NO_SECTIONS}',
+           "mm/compaction.c"),
+]
+BRACKETS = "test_all_look"
+BRACKET_MUTANTS = [
+    Mutant("debugfs page_owner: no bracket", '#include "page_alloc.h"\n', f'#include "page_alloc.h"\n{NO_SECTIONS}',
+           "mm/page_owner.c"),
+    Mutant("pagetypeinfo: no bracket", f"{GUARD}\n\n", "\n", "mm/page_owner.c"),
+    Mutant("split_huge_pages: no bracket", GUARD, ";", "mm/huge_memory.c"),
+    Mutant("kcore: no bracket", "scoped_guard(rcu) {", "{", "fs/proc/kcore.c"),
+    Mutant("DAMON: no bracket", GUARD, ";", "mm/damon/ops-common.c"),
+    Mutant("hwpoison-inject: no bracket", GUARD, ";", "mm/hwpoison-inject.c"),
+    Mutant("smaps, pagemap: hwpoison entries are not looked up", "return pfn_to_online_page(softleaf_to_pfn(entry));",
+           "return softleaf_to_page(entry);", "fs/proc/task_mmu.c"),
 ]
 
 
@@ -140,7 +154,7 @@ def resource_mutants() -> Iterator[Planted]:
 
 
 TOPICS: dict[str, Callable[[], Iterator[Planted]]] = {
-    "05-lookers": lambda: planted(LOOKER_MUTANTS, LOOKERS),
+    "05-lookers": lambda: chain(planted(LOOKER_MUTANTS, LOOKERS), planted(BRACKET_MUTANTS, BRACKETS)),
     "10-resource": resource_mutants,
     "30-contiguous": lambda: planted(FREE_MUTANTS, "test_kunit"),
     "40-crash": lambda: planted(CRASH_MUTANTS, CRASH),

@@ -7,11 +7,11 @@ from typing import Any, Callable
 import pytest
 
 from conftest import Boot
-from vmtest import kmem, looker
+from vmtest import elf, kmem, looker
 from vmtest.cmdline import HOSTED, MOVABLE
 from vmtest.console import Complaint
 from vmtest.linux import MEMORY
-from vmtest.units import PAGE
+from vmtest.units import GIB, MIB, PAGE
 from vmtest.vm import VM
 from vmtest.vmem import BBM
 
@@ -50,6 +50,7 @@ HOLD_ON = {
     "auto_movable_zone_for_pfn": "mem_hotplug_lock",
     "remove_pfn_range_from_zone": "mem_hotplug_lock",
     "try_offline_memory_block": "device_hotplug_lock",
+    "memory_failure": "mf_mutex, which memory that goes offline takes",
     "virtio_mem_remove_free_memory": "hotplug_mutex, which memory that goes offline takes",
     "virtio_mem_mb_is_free": "the same",
     "virtio_mem_sbm_unplug_free_mbs": "the same",
@@ -68,6 +69,37 @@ def grown(boot: Boot, size: str, cmdline: str = MOVABLE) -> VM:
     return vm
 
 
+def kcore(vm: VM) -> str:
+    """Reads memory from 4 GiB on in /proc/kcore."""
+    header = bytes.fromhex(vm.sh("head -c 8192 /proc/kcore | hexdump -v -e '1/1 \"%02x\"'"))
+    offset = elf.offset(elf.loads(header), 4 * GIB, 4 * MIB)
+    return f"dd if=/proc/kcore of=/dev/null bs=4K skip={offset // PAGE} count=1000"
+
+
+DAMON = """
+    cd /sys/kernel/mm/damon/admin/kdamonds && echo 1 >nr_kdamonds && cd 0
+    echo 1 >contexts/nr_contexts && echo paddr >contexts/0/operations && echo 1 >contexts/0/targets/nr_targets
+    echo 1 >contexts/0/targets/0/regions/nr_regions && cd contexts/0/targets/0/regions/0
+    echo $((4 << 30)) >start && echo $((5 << 30)) >end && cd ../../../../../..
+    echo on >state && sleep 1 && echo off >state; cd /
+"""
+# With a filter that no page passes.
+INJECTOR = """
+    insmod /lib/modules/hwpoison-inject.ko && cd /sys/kernel/debug/hwpoison
+    echo $((1 << 20)) >corrupt-filter-flags-mask && echo $((1 << 20)) >corrupt-filter-flags-value
+    echo 1 >corrupt-filter-enable && echo $((4 << 18)) >corrupt-pfn; cd /
+"""
+# What else looks pages up on demand, and a function that does, or has the one that does compiled into it.
+AT_ONCE = {
+    "cat /proc/pagetypeinfo >/dev/null": "pagetypeinfo_show",
+    "head -c 1000000 /sys/kernel/debug/page_owner >/dev/null": "read_page_owner",
+    "echo 1 >/sys/kernel/debug/split_huge_pages": "split_huge_pages",
+    DAMON: "damon_get_folio",
+    INJECTOR: "hwpoison_inject",
+    "cd /sys/kernel/debug/hwpoison; echo 0 >corrupt-filter-enable; poison corrupt-pfn; cd /": "smaps_pte_range",
+}
+
+
 @pytest.mark.base(fails="look outside of RCU")
 def test_all_look_under_rcu(boot: Boot) -> None:
     vm = grown(boot, "1G", f"{MOVABLE} page_owner=on")
@@ -75,16 +107,16 @@ def test_all_look_under_rcu(boot: Boot) -> None:
     looker.forget(vm)
     for look, _, _ in LOOKERS.values():
         vm.sh(f"{look} 2>/dev/null")
-    vm.sh(
-        "cat /proc/pagetypeinfo >/dev/null; head -c 1000000 /sys/kernel/debug/page_owner >/dev/null"
-        "; echo 1 >/sys/kernel/debug/split_huge_pages"
-    )
     vm.vmem[0].resize("512M")
+    at_once = AT_ONCE | {kcore(vm): "kcore"}
+    for look in at_once:
+        vm.sh(look)
     seen = looker.sites(vm)
-    for needed in ["pageblock_pfn_to_page", "pagetypeinfo_show", "split_huge_pages_write"]:
-        assert any(needed in site.function for site in seen), f"{needed} did not look: {seen}"
     naked = [site for site in seen if site.naked and site.function not in HOLD_ON]
     assert not naked, f"these look outside of RCU: {naked}"
+    functions = [site.function for site in seen]
+    for needed in ["pageblock_pfn_to_page", *at_once.values()]:
+        assert any(needed in function for function in functions), f"{needed} did not look: {functions}"
 
 
 @pytest.mark.base("absent")

@@ -20,7 +20,7 @@ from vmtest.flavours import flavour
 
 IMAGES = paths.BUILD / "guest"
 VIRTIO_MEM = "/lib/modules/virtio_mem.ko"
-INJECTORS = ("lib/notifier-error-inject.ko", "lib/memory-notifier-error-inject.ko")
+INJECTORS = ("lib/notifier-error-inject.ko", "lib/memory-notifier-error-inject.ko", "mm/hwpoison-inject.ko")
 CRASH_KERNEL = "/boot/bzImage"
 CAPTURE_IMAGE = "/boot/capture.cpio.gz"
 KEXEC_HOTPLUG = "/lib/kexec_hotplug.so"
@@ -51,7 +51,7 @@ def _common_files(kernel: str) -> dict[str, Path]:
         "/init": paths.ROOT / "guest/init",
         "/agent": paths.ROOT / "guest/agent",
         "/bin/busybox": tool("busybox"),
-        **{f"/bin/{name}": _compiled(name) for name in ("canary", "fragment", "grants", "xenmem")},
+        **{f"/bin/{name}": _compiled(name) for name in ("canary", "fragment", "grants", "poison", "xenmem")},
         VIRTIO_MEM: paths.built(kernel, "drivers/virtio/virtio_mem.ko"),
     }
 
