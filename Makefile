@@ -42,8 +42,8 @@ demo: build ## plug and unplug memory in a base and a patched guest, side by sid
 test: setup ## unit tests, checks, KUnit in guests, and scenarios; WITHOUT="xen hyperv" leaves out theirs
 	@$(PYTHON) -m pytest tests checks scenarios -m 'not long' --build $(BESIDE)
 
-test-all: setup ## the same with what takes long, as the Debian guest, whose package takes a while to build
-	@$(PYTHON) -m pytest tests checks scenarios --build $(BESIDE)
+test-all: setup ## the same with what takes long, hours in all; goes on where it stopped
+	@$(PYTHON) -m pytest -p vmtest.resume tests checks scenarios --build $(BESIDE)
 
 test-debug: setup ## scenarios on a kernel with KASAN and lockdep, and on one with pageblocks of 4 MiB
 	@$(PYTHON) -m pytest scenarios -k 'not dump and not xen and not hyperv and not offlining' --kernel debug --build

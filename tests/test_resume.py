@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0
+"""make test-all goes on where it stopped."""
+
+import subprocess
+
+import pytest
+
+from vmtest.paths import ROOT
+
+TESTS = """
+import pytest
+def test_passes(): pass
+@pytest.mark.xdist_group("some")
+@pytest.mark.parametrize("what", ["a@b"])
+def test_passes_in_a_group(what): pass
+def test_fails(): assert False
+def test_is_skipped(): pytest.skip()
+@pytest.fixture
+def bad():
+    yield
+    assert False
+def test_fails_when_it_is_over(bad): pass
+"""
+WORKERS = ("-n", "2", "--dist", "loadgroup")
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("BUILD", str(pytester.path / "build"))
+    subprocess.run(["git", "init", "-q"], cwd=pytester.path, check=True)
+    (pytester.path / ".gitignore").write_text("*\n!*.py\n")
+    pytester.makepyfile(TESTS)
+    return pytester
+
+
+def run(project: pytest.Pytester, *workers: str) -> pytest.RunResult:
+    return project.runpytest_subprocess("-p", "vmtest.resume", "-p", "no:cacheprovider", *workers)
+
+
+@pytest.mark.parametrize("workers", [(), WORKERS])
+def test_what_passed_is_not_run_again(project: pytest.Pytester, workers: tuple[str, ...]) -> None:
+    run(project, *workers).assert_outcomes(passed=3, failed=1, skipped=1, errors=1)
+    again = run(project, *workers)
+    again.assert_outcomes(passed=1, failed=1, skipped=1, errors=1)
+    again.stdout.fnmatch_lines(["passed before on this tree, and not run again: 2 tests*"])
+
+
+def test_after_a_change_all_run_again(project: pytest.Pytester) -> None:
+    run(project).assert_outcomes(passed=3, failed=1, skipped=1, errors=1)
+    project.makepyfile(changed="")
+    run(project).assert_outcomes(passed=3, failed=1, skipped=1, errors=1)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0
+"""make test-all goes on where it stopped: what passed is kept in build/test-all by the tree that it passed on, and not
+run again there. A plugin of pytest, for `-p vmtest.resume`."""
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Generator
+
+import pytest
+
+from vmtest import paths
+
+BEFORE = pytest.StashKey[frozenset[str]]()
+NAME = pytest.StashKey[str]()
+
+
+def tree(root: Path) -> str:
+    """The name git has for all that is in the work tree, committed or not, but for what it ignores."""
+    with tempfile.TemporaryDirectory() as scratch:
+        variables = os.environ | {"GIT_INDEX_FILE": f"{scratch}/index"}
+        for command in ("git add --all", "git write-tree"):
+            done = subprocess.run(
+                command.split(), cwd=root, env=variables, check=True, stdout=subprocess.PIPE, text=True
+            )
+    return done.stdout.strip()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.stash[BEFORE] = frozenset(config.workerinput["passed_before"])
+        return
+    passed = paths.BUILD / "test-all" / tree(config.rootpath)
+    passed.parent.mkdir(parents=True, exist_ok=True)
+    config.stash[BEFORE] = frozenset(passed.read_text().splitlines() if passed.exists() else ())
+    config.pluginmanager.register(Keeper(passed))
+
+
+@pytest.hookimpl(optionalhook=True)  # type: ignore[misc]
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["passed_before"] = sorted(node.config.stash[BEFORE])
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"passed before on this tree, and not run again: {len(config.stash[BEFORE])} tests"
+
+
+@pytest.hookimpl(tryfirst=True)  # type: ignore[misc]
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    before = config.stash[BEFORE]
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in before])
+    items[:] = [item for item in items if item.nodeid not in before]
+    for item in items:
+        item.stash[NAME] = item.nodeid  # a worker puts the group it runs in behind that, later
+
+
+@pytest.hookimpl(hookwrapper=True)  # type: ignore[misc]
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    (yield).get_result().test = item.stash[NAME]
+
+
+class Keeper:
+    """Writes down each test that passed, when it is over."""
+
+    def __init__(self, passed: Path):
+        self._passed = passed
+        self._called: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.when == "call" and report.passed:
+            self._called.add(report.test)
+        elif report.when == "teardown" and report.passed and report.test in self._called:
+            with open(self._passed, "a", encoding="utf-8") as passed:
+                print(report.test, file=passed)
