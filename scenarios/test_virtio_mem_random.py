@@ -16,7 +16,9 @@ SEED = 1
 
 # With 16 MiB, a memory map shares what the device plugs at once with memory that is of use.
 @pytest.mark.base("same")
-@pytest.mark.parametrize("device_block, steps", [("2M", 240), ("16M", 60)])
+@pytest.mark.parametrize(
+    "device_block, steps", [("2M", 80), ("16M", 60), pytest.param("2M", 300, marks=pytest.mark.long)]
+)
 def test_sizes_in_no_order_with_memory_in_use(boot: Boot, device_block: str, steps: int) -> None:
     # Two devices: their requests, and memory that moves from one to the other, overlap.
     vm = boot(
