@@ -5,7 +5,6 @@ Each is a piece of the patched kernel and what is put in its place. Two are no i
 base's kernel/resource.c.
 """
 
-from itertools import chain
 from typing import Callable, Iterator, NamedTuple
 
 from vmtest import paths
@@ -22,17 +21,18 @@ class Mutant(NamedTuple):
 
 
 class Planted(NamedTuple):
-    """A file of the kernel with a bug in it."""
+    """Files of the kernel with bugs in them."""
 
     bug: str
-    file: str
-    source: str
-    scenarios: str  # which of them find it, as pytest's -k; the KUnit suite "resource" if empty
+    sources: dict[str, str]
+    scenarios: str = ""  # which of them find it, as pytest's -k; the KUnit suite "resource" if empty
+    names: tuple[str, ...] = ()  # what they have to say
 
 
 # A look that is not bracketed is seen as such; without the wait nothing helps.
 LOOKERS = "test_lookers and (all_look or kpageflags or boot_memory or no_page)"
 GUARD = "guard(rcu)();"
+PAGE_ALLOC = '#include "page_alloc.h"\n'
 NO_SECTIONS = "#define rcu_read_lock() do {} while (0)\n#define rcu_read_unlock() do {} while (0)\n"
 LOOKER_MUTANTS = [
     Mutant("removal does not wait", "\twait_for_pfn_walkers();\n\tif (!rc)", "\tif (!rc)", "mm/memory_hotplug.c"),
@@ -40,10 +40,8 @@ LOOKER_MUTANTS = [
            "mm/memory_hotplug.c"),
     Mutant("offlining does not note what to wait for", "\tnote_pfn_walkers();\n\tmemory_notify", "\tmemory_notify",
            "mm/memory_hotplug.c"),
-    Mutant("kpageflags and its like: no bracket", GUARD, ";", "fs/proc/page.c"),
     Mutant("kpageflags: nothing tells offline memory", "return stable_page_flags(page);",
            "return page ? stable_page_flags(page) : 0;", "fs/proc/page.c"),
-    Mutant("page_idle: no bracket", GUARD, ";", "mm/page_idle.c"),
     Mutant("compaction: no bracket in the reset of skip hints", f"{GUARD}\n\n\tpage = pfn_to_online_page(pfn);",
            "page = pfn_to_online_page(pfn);", "mm/compaction.c"),
     Mutant("compaction: no bracket around free pages", f"{GUARD}\n\n\t/* Pageblock boundaries */",
@@ -51,18 +49,22 @@ LOOKER_MUTANTS = [
     Mutant("compaction: no bracket in its scanners", '#include "internal.h"\n', f'#include "internal.h"\n{NO_SECTIONS}',
            "mm/compaction.c"),
 ]
-BRACKETS = "test_all_look"
-BRACKET_MUTANTS = [
-    Mutant("debugfs page_owner: no bracket", '#include "page_alloc.h"\n', f'#include "page_alloc.h"\n{NO_SECTIONS}',
-           "mm/page_owner.c"),
-    Mutant("pagetypeinfo: no bracket", f"{GUARD}\n\n", "\n", "mm/page_owner.c"),
-    Mutant("split_huge_pages: no bracket", GUARD, ";", "mm/huge_memory.c"),
-    Mutant("kcore: no bracket", "scoped_guard(rcu) {", "{", "fs/proc/kcore.c"),
-    Mutant("DAMON: no bracket", GUARD, ";", "mm/damon/ops-common.c"),
-    Mutant("hwpoison-inject: no bracket", GUARD, ";", "mm/hwpoison-inject.c"),
-    Mutant("smaps, pagemap: hwpoison entries are not looked up", "return pfn_to_online_page(softleaf_to_pfn(entry));",
-           "return softleaf_to_page(entry);", "fs/proc/task_mmu.c"),
-]
+# Each look without its bracket, in one kernel, and the function that a scenario has to name for it.
+BRACKETS = {
+    "kpage_read": Mutant("kpageflags and its like", GUARD, ";", "fs/proc/page.c"),
+    "page_idle_get_folio": Mutant("page_idle", GUARD, ";", "mm/page_idle.c"),
+    "read_page_owner": Mutant("page_owner", PAGE_ALLOC, f"{PAGE_ALLOC}{NO_SECTIONS}", "mm/page_owner.c"),
+    "split_huge_pages_write": Mutant("split_huge_pages", GUARD, ";", "mm/huge_memory.c"),
+    "read_kcore_iter": Mutant("kcore", "scoped_guard(rcu) {", "{", "fs/proc/kcore.c"),
+    "damon_get_folio": Mutant("DAMON", GUARD, ";", "mm/damon/ops-common.c"),
+    "hwpoison_inject": Mutant("hwpoison-inject", GUARD, ";", "mm/hwpoison-inject.c"),
+    # The page table lock is its bracket.
+    "smaps_pte_range": Mutant("smaps of hwpoison entries", "pfn_to_online_page(softleaf_to_pfn(entry))",
+                              "softleaf_to_page(entry)", "fs/proc/task_mmu.c"),
+}
+PAGETYPEINFO = {
+    "pagetypeinfo_showmixedcount_print": Mutant("pagetypeinfo", f"{GUARD}\n\n", "\n", "mm/page_owner.c"),
+}
 
 
 CRASH = "crash_header and (is_copied or tried_again or crash_kernel_is_loaded or dimm_is_removed or comes_and_goes)"
@@ -137,24 +139,36 @@ def base_walks(patched: str, base: str) -> str:
     return patched.replace(ours, theirs)
 
 
+def source(mutant: Mutant) -> str:
+    patched = (paths.source("patched") / mutant.file).read_text()
+    if patched.count(mutant.old) != 1:
+        raise Failure(f"{mutant.bug}: {mutant.old!r} is not in {mutant.file} exactly once")
+    return patched.replace(mutant.old, mutant.new)
+
+
 def planted(mutants: list[Mutant], scenarios: str = "") -> Iterator[Planted]:
     for mutant in mutants:
-        patched = (paths.source("patched") / mutant.file).read_text()
-        if patched.count(mutant.old) != 1:
-            raise Failure(f"{mutant.bug}: {mutant.old!r} is not in {mutant.file} exactly once")
-        yield Planted(mutant.bug, mutant.file, patched.replace(mutant.old, mutant.new), scenarios)
+        yield Planted(mutant.bug, {mutant.file: source(mutant)}, scenarios)
+
+
+def looker_mutants() -> Iterator[Planted]:
+    yield from planted(LOOKER_MUTANTS, LOOKERS)
+    for those in (BRACKETS, PAGETYPEINFO):
+        sources = {mutant.file: source(mutant) for mutant in those.values()}
+        bug = "no bracket: " + ", ".join(mutant.bug for mutant in those.values())
+        yield Planted(bug, sources, "test_all_look", tuple(those))
 
 
 def resource_mutants() -> Iterator[Planted]:
     patched = (paths.source("patched") / RESOURCE).read_text()
     base = (paths.source("base") / RESOURCE).read_text()
-    yield Planted("the base's own release", RESOURCE, base_release(patched, base), "")
-    yield Planted("the base's own walks", RESOURCE, base_walks(patched, base), "")
+    yield Planted("the base's own release", {RESOURCE: base_release(patched, base)})
+    yield Planted("the base's own walks", {RESOURCE: base_walks(patched, base)})
     yield from planted(MUTANTS)
 
 
 TOPICS: dict[str, Callable[[], Iterator[Planted]]] = {
-    "05-lookers": lambda: chain(planted(LOOKER_MUTANTS, LOOKERS), planted(BRACKET_MUTANTS, BRACKETS)),
+    "05-lookers": looker_mutants,
     "10-resource": resource_mutants,
     "30-contiguous": lambda: planted(FREE_MUTANTS, "test_kunit"),
     "40-crash": lambda: planted(CRASH_MUTANTS, CRASH),
