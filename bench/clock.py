@@ -49,8 +49,8 @@ def measure(kernels: list[str], rounds: int = ROUNDS) -> Measured:
             name = f"{cpus} CPUs, {loops} loops of compaction"
             result[name] = {kernel: [] for kernel in kernels}
             for _ in range(rounds):
-                touch(parse_size(MEMORY))
                 for kernel, seconds in result[name].items():
+                    touch(parse_size(MEMORY))
                     try:
                         seconds.append(measure_one(kernel, cpus, loops))
                         said = f"{seconds[-1][0]:.2f} s up, {seconds[-1][1]:.2f} s down"
