@@ -30,7 +30,7 @@ class Planted(NamedTuple):
 
 
 # A look that is not bracketed is seen as such; without the wait nothing helps.
-LOOKERS = "test_lookers and (all_look or kpageflags or boot_memory or no_page)"
+LOOKERS = "test_lookers and (all_look or kpageflags or boot_memory or no_page) and not long_race"
 GUARD = "guard(rcu)();"
 PAGE_ALLOC = '#include "page_alloc.h"\n'
 NO_SECTIONS = "#define rcu_read_lock() do {} while (0)\n#define rcu_read_unlock() do {} while (0)\n"
