@@ -89,8 +89,18 @@ INJECTOR = """
     echo $((1 << 20)) >corrupt-filter-flags-mask && echo $((1 << 20)) >corrupt-filter-flags-value
     echo 1 >corrupt-filter-enable && echo $((4 << 18)) >corrupt-pfn; cd /
 """
+# Compaction for huge pages, in vain again and again, so that it forgets which pageblocks it need not try.
+DIRECT_COMPACTION = f"""
+    cd /files; rm -f *; free=$(awk '/^MemFree/ {{ print int($2 / 1024) }}' /proc/meminfo); fragment $((free - 100))
+    for i in $(seq 200); do
+        echo 600 >/proc/sys/vm/nr_hugepages
+        ! grep -q __reset_isolation_pfn {looker.DIRECTORY}/sites || break
+    done
+    echo 0 >/proc/sys/vm/nr_hugepages; cd /
+"""
 # What else looks pages up on demand, and a function that does, or has the one that does compiled into it.
 AT_ONCE = {
+    DIRECT_COMPACTION: "__reset_isolation_pfn",
     "cat /proc/pagetypeinfo >/dev/null": "pagetypeinfo_show",
     "head -c 1000000 /sys/kernel/debug/page_owner >/dev/null": "read_page_owner",
     "echo 1 >/sys/kernel/debug/split_huge_pages": "split_huge_pages",
