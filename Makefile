@@ -3,12 +3,15 @@
 # Variables: BUILD=<directory> in place of build/, BASE_SRC=<tree or tarball> in place of the pinned kernel,
 # CCACHE_DIR=<directory> for the compiler cache, in place of one in ~/.cache that all clones share, JOBS=<n> for as many
 # compilers, or tests, at a time, in place of what the machine's cores and memory allow, DEBIAN_MIRROR=<URL> for packages, in
-# place of the mirror of Debian that apt's sources name, ACCEL=tcg for emulated guests where there is KVM.
+# place of the mirror of Debian that apt's sources name, ACCEL=tcg for emulated guests where there is KVM, ARCH=<architecture> for
+# scenarios on its kernels.
 include base.mk
 
 PYTHON := /usr/bin/python3
 # A test for each core: booting a guest, and much of what it does then, takes one CPU; and seldom 4 GiB.
 BESIDE = -n $(shell JOBS='$(JOBS)' tools/jobs 4) --dist loadgroup
+
+ON = $(if $(ARCH),--arch $(ARCH))
 
 .PHONY: help setup base tree refresh build deb demo test test-all test-debug kunit e2e shell bench \
 	bisect rebase submit mutants check clean distclean
@@ -40,10 +43,10 @@ demo: build ## plug and unplug memory in a base and a patched guest, side by sid
 	@$(PYTHON) -m vmtest demo
 
 test: setup ## unit tests, checks, KUnit in guests, and scenarios; WITHOUT="xen hyperv" leaves out theirs
-	@$(PYTHON) -m pytest tests checks scenarios -m 'not long' --build $(BESIDE)
+	@$(PYTHON) -m pytest tests checks scenarios -m 'not long' $(ON) --build $(BESIDE)
 
 test-all: setup ## the same with what takes long, hours in all; goes on where it stopped
-	@$(PYTHON) -m pytest -p vmtest.resume tests checks scenarios --build $(BESIDE)
+	@$(PYTHON) -m pytest -p vmtest.resume tests checks scenarios $(ON) --build $(BESIDE)
 
 test-debug: setup ## scenarios on a kernel with KASAN and lockdep, and on one with pageblocks of 4 MiB
 	@$(PYTHON) -m pytest scenarios -k 'not dump and not xen and not hyperv and not offlining' --kernel debug --build
@@ -54,7 +57,7 @@ kunit: setup ## run the KUnit suites in a guest; K=<kernel>: not the patched one
 	@$(PYTHON) -m vmtest kunit $(or $(K),patched)
 
 e2e: setup ## run the scenarios that make test runs; S=<word> all with it in their name; K=<kernel> on that one only
-	@$(PYTHON) -m pytest scenarios $(if $(S),-k '$(S)',-m 'not long') $(if $(K),--kernel $(K)) --build
+	@$(PYTHON) -m pytest scenarios $(if $(S),-k '$(S)',-m 'not long') $(if $(K),--kernel $(K)) $(ON) --build
 
 shell: setup ## an interactive guest with a virtio-mem device; K=<kernel>: not the patched one, see configs/flavours.toml
 	@tools/build $(or $(K),patched)

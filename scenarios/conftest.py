@@ -9,6 +9,8 @@
 
 A base that stops failing, or fails in another way, fails the scenario. One that dies of a fault that
 comes by luck, and is not what the scenario is about, is tried again (pytest.ini says how often).
+
+    @pytest.mark.architectures("x86_64")         it is for these only; if not said, for all that --arch takes
 """
 
 import contextlib
@@ -22,7 +24,7 @@ from vmtest.console import Complaint
 from vmtest.debian import Computer, Debian
 from vmtest.environments import DEBIAN, HYPERV, LIBVIRT, PLAIN, XEN, Environment, prepare
 from vmtest.errors import Failure
-from vmtest.flavours import FLAVOURS
+from vmtest.flavours import ARCHITECTURES, FLAVOURS, HOST, both, compared, flavour, is_base
 from vmtest.guest import HANGS, Guest
 from vmtest.hyperv import HyperV
 from vmtest.libvirt import UnderLibvirt
@@ -35,7 +37,7 @@ pytest.register_assert_rewrite("dom0")
 
 # Faults of the base that come by luck, wherever memory goes: what is on the console then, and what mends it.
 BY_LUCK = {
-    r"BUG: kernel NULL pointer dereference(.|\n)*RIP: \S+get_page_from_freelist": "05-lookers/0001",
+    r"kernel NULL pointer dereference(.|\n)*(RIP: \S+|pc : )get_page_from_freelist": "05-lookers/0001",
 }
 
 # What has to be there for a scenario, by the fixture that its guests boot with.
@@ -89,11 +91,13 @@ class BootDom0(Protocol):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kernel", choices=FLAVOURS, help="on this kernel only")
+    parser.addoption("--arch", choices=ARCHITECTURES, default=HOST, help="on the kernels of this architecture")
     parser.addoption("--build", action="store_true", help="bring up to date what is needed, missing or not")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "base(same | fails=text): what the unpatched kernel does")
+    config.addinivalue_line("markers", "architectures(name, ...): it is for these only")
     config.addinivalue_line("markers", "complains(Complaint): a console line that has to come")
     config.addinivalue_line("markers", "may_complain(Complaint): one that comes by chance, on the base too")
 
@@ -104,6 +108,26 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         session.config.stash[LACKING] = session.config.workerinput["lacking"]
     else:
         HANGS.unlink(missing_ok=True)
+
+
+def asked_architecture(config: pytest.Config) -> str:
+    only = config.getoption("--kernel")
+    return flavour(only).architecture if only else str(config.getoption("--arch"))
+
+
+def is_for(item: pytest.Item, architecture: str) -> bool:
+    mark = item.get_closest_marker("architectures")
+    said = [mark.args] if mark else []
+    if isinstance(item, pytest.Function):
+        said += [environment.architectures for environment in environments(item)]
+    return all(architecture in names for names in said)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what is for other architectures."""
+    asked = asked_architecture(config)
+    config.hook.pytest_deselected(items=[item for item in items if not is_for(item, asked)])
+    items[:] = [item for item in items if is_for(item, asked)]
 
 
 @pytest.hookimpl(optionalhook=True)  # type: ignore[misc]
@@ -167,10 +191,11 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker("base")
     stated = mark and (mark.args, [name for name in mark.kwargs if name not in ("complains", "may_complain")])
-    once = {"compared": "both", "absent": "patched"}
+    name = asked_architecture(metafunc.config)
+    base, patched = ARCHITECTURES[name].kernels
+    once = {"compared": both(name), "absent": patched}
     if stated not in [*(((word,), []) for word in ["same", *once]), ((), ["fails"])]:
-        name = metafunc.function.__name__
-        pytest.fail(f"{name}: @pytest.mark.base has to say what the base does")
+        pytest.fail(f"{metafunc.function.__name__}: @pytest.mark.base has to say what the base does")
     only = metafunc.config.getoption("--kernel")
     if mark and mark.args and mark.args[0] in once:
         metafunc.parametrize("kernel", [] if only else [once[mark.args[0]]])
@@ -179,8 +204,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     else:
         # That the base passes as well is good to know, and not what a change of the series can break.
         later = [pytest.mark.long] if mark and mark.args == ("same",) else []
-        kernels = [pytest.param(kernel, marks=later if kernel == "base" else []) for kernel in KERNELS]
-        metafunc.parametrize("kernel", kernels)
+        metafunc.parametrize("kernel", [pytest.param(base, marks=later), patched])
 
 
 @pytest.hookimpl(hookwrapper=True)  # type: ignore[misc]
@@ -193,7 +217,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
     guests = pyfuncitem.funcargs.get("guests")
     if isinstance(guests, Guests) and str(failure).startswith("Timeout"):
         pyfuncitem.add_report_section("call", "guests", guests.last_words())
-    if pyfuncitem.callspec.params["kernel"] != "base":
+    if not is_base(str(pyfuncitem.callspec.params["kernel"])):
         return
     stated = mark.kwargs.get("fails")
     if stated and isinstance(failure, (AssertionError, Failure)) and stated in str(failure):
@@ -207,7 +231,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
 def stated_complaints(request: pytest.FixtureRequest, kernel: str, mark: str) -> list[str]:
     """The patterns of those that a test marks, for all kernels or for the base."""
     stated = [marker.args[0] for marker in request.node.iter_markers(mark)]
-    if kernel == "base":
+    if is_base(kernel):
         stated += filter(None, [request.node.get_closest_marker("base").kwargs.get(mark)])
     for complaint in stated:
         assert isinstance(complaint, Complaint), f"{mark}: {complaint!r} is not a Complaint, with reason and end"
@@ -219,6 +243,8 @@ class Guests:
 
     def __init__(self, kernel: str, request: pytest.FixtureRequest) -> None:
         self.kernel = kernel
+        # What a scenario that compares calls base and patched.
+        self._called = dict(zip(KERNELS, compared(kernel))) if kernel not in FLAVOURS else {}
         self._name = re.sub(r"\W+", "-", f"{request.path.stem}-{request.node.name}").strip("-")
         self._expected = stated_complaints(request, kernel, "complains")
         self._tolerated = stated_complaints(request, kernel, "may_complain")
@@ -229,6 +255,9 @@ class Guests:
     def name(self) -> str:
         self._count += 1
         return f"{self._name}-{self._count - 1}"
+
+    def kernel_called(self, name: str) -> str:
+        return self._called.get(name, name)
 
     def add(self, vm: Guest, doomed: bool = False) -> None:
         """Boots it."""
@@ -271,7 +300,7 @@ def plain() -> None:
 @pytest.fixture
 def boot(guests: Guests) -> Boot:
     def boot_one(vmem: Sequence[str] = (), **more: Any) -> VM:
-        machine = Machine(more.pop("kernel", guests.kernel), vmem, **more)
+        machine = Machine(guests.kernel_called(more.pop("kernel", guests.kernel)), vmem, **more)
         vm = VM(guests.name(), machine)
         guests.add(vm)
         return vm

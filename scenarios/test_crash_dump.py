@@ -8,12 +8,14 @@ import pytest
 
 from conftest import Boot
 from vmtest.cmdline import CRASHKERNEL, MOVABLE, OFFLINE
-from vmtest.console import crashed_by
+from vmtest.console import CRASHED
+from vmtest.elf import Load
 from vmtest.units import MIB, PAGE
 
 
+@pytest.mark.architectures("x86_64")  # CONFIG_CRASH_HOTPLUG
 @pytest.mark.base("same")
-@pytest.mark.complains(crashed_by("NMI"))
+@pytest.mark.complains(CRASHED)
 def test_dump_holds_what_was_plugged(boot: Boot) -> None:
     vm = boot(vmem=["2G"], cmdline=f"crashkernel=128M {MOVABLE}")
     vm.crash.load()
@@ -30,7 +32,27 @@ def test_dump_holds_what_was_plugged(boot: Boot) -> None:
 
 
 @pytest.mark.base("same")
-@pytest.mark.complains(crashed_by("NMI"))
+@pytest.mark.complains(CRASHED)
+def test_dump_holds_what_was_there_when_it_was_prepared(boot: Boot) -> None:
+    vm = boot(vmem=["2G"], cmdline=f"{CRASHKERNEL} {MOVABLE}")
+    vm.crash.load()
+    empty = vm.crash.header()
+    vm.vmem[0].resize("1G")
+    vm.set_state("offline", vm.block_at(vm.iomem().one("virtio0").start) + 2)
+    vm.vmem[0].resize("896M")
+    plugged = vm.iomem().under("virtio0")
+    assert len(plugged) == 2
+
+    vm.crash.load()
+    promised = vm.crash.header()
+    assert [load for load in promised if load not in empty] == [Load(ram.start, ram.end) for ram in plugged]
+    vm.crash.now()
+    assert vm.vmcore.loads() == promised
+
+
+@pytest.mark.architectures("x86_64")  # makedumpfile is for the host's
+@pytest.mark.base("same")
+@pytest.mark.complains(CRASHED)
 @pytest.mark.parametrize("memmap", ["0", "1"])
 def test_makedumpfile_leaves_out_what_is_unplugged(boot: Boot, memmap: str) -> None:
     """It says that it does not know this kernel; what it counts is right all the same, wherever the maps are."""
@@ -55,8 +77,9 @@ def test_makedumpfile_leaves_out_what_is_unplugged(boot: Boot, memmap: str) -> N
     assert int(counted["Free pages"], 16) > 0
 
 
+@pytest.mark.architectures("x86_64")  # DIMMs by ACPI
 @pytest.mark.base(fails="memory that is offline is not in the dump")
-@pytest.mark.complains(crashed_by("NMI"))
+@pytest.mark.complains(CRASHED)
 def test_memory_that_is_offline_is_dumped(boot: Boot) -> None:
     """Though its struct pages were never initialized, and lie in memory that was in use."""
     vm = boot(cmdline=f"{CRASHKERNEL} {OFFLINE} init_on_alloc=0")

@@ -12,7 +12,7 @@ from vmtest.units import GIB, PAGE, memmap
 @pytest.mark.base("same")
 @pytest.mark.parametrize("hosted", [False, True])
 def test_add_online_offline_remove(boot: Boot, hosted: bool) -> None:
-    vm = boot(cmdline=f"memory_hotplug.memmap_on_memory={int(hosted)}")
+    vm = boot(dimms=True, cmdline=f"memory_hotplug.memmap_on_memory={int(hosted)}")
     before = vm.snapshot()
     free = vm.meminfo()["MemFree"]
     vm.dimms.add("dimm0", "1G")
@@ -38,7 +38,7 @@ def test_add_online_offline_remove(boot: Boot, hosted: bool) -> None:
 
 @pytest.mark.base(fails="no memmap_on_memory")
 def test_each_block_tells_what_it_hosts(boot: Boot) -> None:
-    vm = boot(cmdline=HOSTED)
+    vm = boot(dimms=True, cmdline=HOSTED)
     at_boot = vm.memory_blocks()
     vm.dimms.add("dimm0", "1G")
     blocks = vm.memory_blocks()
@@ -51,6 +51,6 @@ def test_each_block_tells_what_it_hosts(boot: Boot) -> None:
 
 @pytest.mark.base("same")
 def test_no_block_tells_what_none_can_host(boot: Boot) -> None:
-    vm = boot(cmdline="memory_hotplug.memmap_on_memory=0")
+    vm = boot(dimms=True, cmdline="memory_hotplug.memmap_on_memory=0")
     vm.dimms.add("dimm0", "1G")
     assert vm.run(f"ls {MEMORY}/memory*/memmap_on_memory").status

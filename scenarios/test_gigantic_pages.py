@@ -9,6 +9,9 @@ from conftest import Boot
 from vmtest.cmdline import HOSTED, MOVABLE
 from vmtest.vm import VM
 
+# Where it looks for pages, and the CPU, are x86's.
+pytestmark = pytest.mark.architectures("x86_64")
+
 KPF_LRU = 5
 GIGANTIC = "/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages"
 

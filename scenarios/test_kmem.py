@@ -7,6 +7,9 @@ from conftest import Boot
 from vmtest import kmem
 from vmtest.cmdline import MOVABLE
 
+# "memmap=1G!4G" is x86's.
+pytestmark = pytest.mark.architectures("x86_64")
+
 
 @pytest.mark.base("same")
 def test_persistent_memory_as_system_ram_and_back(boot: Boot) -> None:

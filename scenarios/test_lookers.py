@@ -15,6 +15,9 @@ from vmtest.units import GIB, MIB, PAGE
 from vmtest.vm import VM
 from vmtest.vmem import BBM
 
+# Where memory that can go is, and how a kprobe finds who asks, are x86's.
+pytestmark = pytest.mark.architectures("x86_64")
+
 Goes = tuple[Callable[[], Any], Callable[[], Any]]  # asks for memory to go, and waits until it is gone
 
 # Half of each pageblock is in use, so that there is something to migrate, and room for it.

@@ -8,7 +8,7 @@ import pytest
 
 from conftest import Boot
 from vmtest.cmdline import CRASHKERNEL, HOSTED, MOVABLE
-from vmtest.console import crashed_by
+from vmtest.console import CRASHED
 from vmtest.units import MIB, STRUCT_PAGE, memmap
 from vmtest.vm import VM
 
@@ -23,7 +23,7 @@ def vmcoreinfo(vm: VM) -> dict[str, int]:
 
 
 @pytest.mark.base(fails="no memory map in it")
-@pytest.mark.complains(crashed_by("NMI"))
+@pytest.mark.complains(CRASHED)
 def test_maps_of_plugged_blocks_and_no_unplugged_pieces(boot: Boot) -> None:
     vm = boot(vmem=["1G"], cmdline=CMDLINE, trace=True)
     known = vmcoreinfo(vm)

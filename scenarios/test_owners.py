@@ -31,7 +31,7 @@ def test_two_virtio_mem_devices_side_by_side(boot: Boot) -> None:
 
 @pytest.mark.base("same")
 def test_two_dimms_side_by_side(boot: Boot) -> None:
-    vm = boot(cmdline=MOVABLE)
+    vm = boot(dimms=True, cmdline=MOVABLE)
     before = vm.snapshot()
     boot_ram = len(vm.iomem().named("System RAM"))
     for name in ("dimm0", "dimm1"):

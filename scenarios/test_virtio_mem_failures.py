@@ -7,10 +7,10 @@ import random
 import pytest
 
 from conftest import Boot
-from vmtest import failures
+from vmtest import failures, initramfs
 from vmtest.cmdline import FORCED, MOVABLE
 from vmtest.console import Complaint
-from vmtest.qemu import UNHURRIED
+from vmtest.flavours import architecture
 from vmtest.units import MIB
 from vmtest.vm import VM
 from vmtest.vmem import BBM, BBM_LARGE, SBM
@@ -212,6 +212,7 @@ def test_a_page_cannot_be_allocated(boot: Boot, mode: str) -> None:
     fail_allocations(start(boot, mode), "fail_page_alloc")
 
 
+@pytest.mark.architectures("x86_64")  # by its functions
 @pytest.mark.base(
     fails="QEMU closed the guest channel",
     complains=Complaint(
@@ -302,8 +303,8 @@ def test_another_kernel_finds_memory_plugged(boot: Boot, mode: str) -> None:
     vm = start(boot, mode)
     vm.vmem[0].resize("1G")
     vm.sh(
-        "kexec -s -l /boot/bzImage --initrd=/boot/capture.cpio.gz"
-        f" --append='console=ttyS0 {UNHURRIED} panic=-1 {CMDLINE}'"
+        f"kexec -s -l {initramfs.CRASH_KERNEL} --initrd={initramfs.CAPTURE_IMAGE}"
+        f" --append='{architecture(vm.machine.kernel).cmdline} {CMDLINE}'"
     )
     vm.restart("kexec -e -x")
     empty = vm.snapshot()

@@ -66,6 +66,7 @@ def test_what_shares_a_piece_with_the_memory_map_is_of_use(boot: Boot, device_bl
     assert vm.snapshot() == before
 
 
+@pytest.mark.architectures("x86_64")  # others have blocks of one size
 @pytest.mark.base(fails="the system paid for the memory map")
 def test_memory_blocks_of_2_gib(boot: Boot) -> None:
     """The memory map takes 32 MiB, many pieces that the device plugs."""

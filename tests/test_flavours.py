@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from vmtest.errors import Failure
-from vmtest.flavours import ARCHITECTURES, FLAVOURS, TABLE, flavour
+from vmtest.flavours import ARCHITECTURES, FLAVOURS, TABLE, both, compared, flavour, is_base
 from vmtest.paths import KERNELS, ROOT, measured
 
 
@@ -31,6 +31,15 @@ def test_a_kernel_that_is_compared_can_be_measured() -> None:
 def test_what_is_not_there_is_told() -> None:
     with pytest.raises(Failure, match="no kernel 'patchde', but base, patched"):
         flavour("patchde")
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_an_architecture_has_a_base_and_a_patched_kernel(name: str) -> None:
+    base, patched = ARCHITECTURES[name].kernels
+    assert [flavour(kernel).architecture for kernel in (base, patched)] == [name, name]
+    assert [flavour(kernel).source for kernel in (base, patched)] == ["base", "series"]
+    assert [is_base(kernel) for kernel in (base, patched, both(name))] == [True, False, False]
+    assert compared(both(name)) == ARCHITECTURES[name].kernels and compared(base) == [base]
 
 
 def test_bash_reads_the_same() -> None:

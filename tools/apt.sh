@@ -4,6 +4,8 @@
 # the system is touched.
 # shellcheck shell=bash
 
+apt_architecture=amd64  # whose packages come; who sources this may say another
+
 # private_apt NAME COMMAND...: apt with the lists of NAME.
 private_apt() {
 	local lists=$BUILD/$1 command=$2
@@ -11,7 +13,7 @@ private_apt() {
 	"$command" -q -o Dir::Etc::SourceList="$lists/sources.list" -o Dir::Etc::SourceParts=- \
 		-o Dir::Etc::Preferences=- -o Dir::Etc::PreferencesParts=/dev/null -o APT::Default-Release= \
 		-o Dir::State::Lists="$lists/lists" -o Dir::State::status="$lists/status" -o Dir::Cache="$lists/cache" \
-		-o APT::Sandbox::User= -o Acquire::Retries=2 "$@"
+		-o APT::Architecture="$apt_architecture" -o APT::Architectures="$apt_architecture" -o APT::Sandbox::User= -o Acquire::Retries=2 "$@"
 }
 
 # named LABEL SUFFIX: what this machine's apt configuration names: a source with that label of Debian's, or where apt has read
@@ -36,7 +38,7 @@ write_sources() {
 	for suite in "${@:2}"; do
 		[[ $suite != *-security ]] || mirror=$(named Debian-Security -security)
 		[ -z "$mirror" ] ||
-			echo "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+			echo "deb [arch=$apt_architecture signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
 	done >"$lists/sources.list"
 }
 

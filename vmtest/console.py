@@ -10,6 +10,7 @@ COMPLAINTS = re.compile(
         [
             "Kernel panic",
             "Oops",
+            "Internal error:",
             "BUG:",
             "kernel BUG at",
             "WARNING:",  # WARN_ON and lockdep
@@ -45,6 +46,10 @@ class Complaint:
 
 def crashed_by(cause: str) -> Complaint:
     return Complaint(f"Kernel panic - not syncing: {cause}", "the scenario crashes the guest", "the scenario goes")
+
+
+# By Crash.now() and Crash.strike(), which have an architecture's means.
+CRASHED = crashed_by("(NMI|sysrq triggered crash)")
 
 
 def complaints(log: str, expected: Iterable[str] = ()) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vmtest import elf, initramfs
 from vmtest.errors import Failure
-from vmtest.qemu import UNHURRIED
+from vmtest.flavours import architecture
 from vmtest.underqemu import UnderQemu
 from vmtest.units import MIB, PAGE
 
@@ -25,7 +25,7 @@ class Crash:
         """`how`: -s lets the kernel make the header, -c makes kexec do so from /proc/iomem."""
         return (
             f"{how} -p {initramfs.CRASH_KERNEL} --initrd={initramfs.CAPTURE_IMAGE}"
-            f" --append='console=ttyS0 {UNHURRIED} panic=-1 nr_cpus=1 irqpoll reset_devices'"
+            f" --append='{architecture(self._guest.machine.kernel).cmdline} nr_cpus=1 irqpoll reset_devices'"
         )
 
     def header(self) -> list[elf.Load]:
@@ -46,6 +46,9 @@ class Crash:
 
     def now(self) -> None:
         """Crashes the guest; from then on it is the capture kernel that answers."""
+        if not architecture(self._guest.machine.kernel).nmi:
+            self._guest.restart("echo c >/proc/sysrq-trigger")
+            return
         self.arm()
         self.strike()
         self._guest.wait_booted()

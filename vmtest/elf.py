@@ -3,6 +3,7 @@
 
 import io
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Optional
 
 from elftools.elf.elffile import ELFFile  # type: ignore[import]
@@ -10,7 +11,8 @@ from elftools.elf.elffile import ELFFile  # type: ignore[import]
 from vmtest.units import PAGE
 
 ET_CORE = 4
-KERNEL_MAP = 0xFFFFFFFF80000000  # Documentation/arch/x86/x86_64/mm.rst
+# Where the kernel is linked to: Documentation/arch/x86/x86_64/mm.rst and Documentation/arch/arm64/memory.rst.
+KERNEL_MAP = {"EM_X86_64": 0xFFFFFFFF80000000, "EM_AARCH64": 0xFFFF800000000000}
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,24 @@ class Load:
 def loads(header: bytes) -> list[Load]:
     """The PT_LOADs of an ELF core header, but for the one that has the kernel a second time, where
     it is linked to."""
-    segments = ELFFile(io.BytesIO(header)).iter_segments(type="PT_LOAD")  # type: ignore[no-untyped-call]
+    file = ELFFile(io.BytesIO(header))  # type: ignore[no-untyped-call]
     return [
         Load(s["p_paddr"], s["p_paddr"] + s["p_memsz"] - 1, s["p_offset"])
-        for s in segments
-        if s["p_vaddr"] < KERNEL_MAP
+        for s in file.iter_segments(type="PT_LOAD")  # type: ignore[no-untyped-call]
+        if s["p_vaddr"] < KERNEL_MAP[file["e_machine"]]
     ]
+
+
+def needed(program: Path) -> tuple[list[str], str]:
+    """The libraries that a program or a library names, and the dynamic linker, if it names one."""
+    names, interpreter = [], ""
+    with open(program, "rb") as file:
+        for segment in ELFFile(file).iter_segments():  # type: ignore[no-untyped-call]
+            if segment["p_type"] == "PT_DYNAMIC":
+                names = [tag.needed for tag in segment.iter_tags("DT_NEEDED")]
+            elif segment["p_type"] == "PT_INTERP":
+                interpreter = segment.get_interp_name()
+    return names, interpreter
 
 
 def offset(found: list[Load], address: int, size: int) -> int:

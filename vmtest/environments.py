@@ -10,7 +10,7 @@ from typing import Iterable
 
 from vmtest import debian, hyperv, paths
 from vmtest.errors import Failure
-from vmtest.flavours import FLAVOURS, architecture
+from vmtest.flavours import ARCHITECTURES, FLAVOURS, HOST, architecture, compared
 
 LACKING = 69  # what a tool ends with if this machine lacks a means: `lack` in tools/lib.sh
 
@@ -48,15 +48,16 @@ class Environment:
     name: str
     first: tuple[Need, ...] = ()
     boots: tuple[str, ...] = ("",)  # the kernels, by what their names have behind that of the scenario's
+    architectures: tuple[str, ...] = (HOST,)
 
     def needs(self, of: str) -> Iterable[Need]:
-        """All that a scenario of the kernel `of` needs; "both" are those that are compared."""
+        """All that a scenario of the kernel `of` needs, or of both that are compared."""
         yield from self.first
-        for one in paths.KERNELS if of == "both" else [of]:
+        for one in compared(of):
             yield from (kernel(one + suffix) for suffix in self.boots if one + suffix in FLAVOURS)
 
 
-PLAIN = Environment("plain")
+PLAIN = Environment("plain", architectures=tuple(ARCHITECTURES))
 XEN = Environment("xen", (Need(paths.BUILD / "xen/xen", ("tools/xen",)),), ("", paths.BALLOONED))
 HYPERV = Environment("hyperv", (Need(hyperv.FETCHED / "pins", ("tools/hyperv",)),))
 DEBIAN = Environment("debian", (Need(debian.INSTALLED, ("tools/debian",)),), ())

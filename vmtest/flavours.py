@@ -11,15 +11,31 @@ from typing import Sequence
 
 from vmtest.errors import Failure
 
+HOST = "x86_64"  # what tools/setup takes
 TABLE = Path(__file__).resolve().parent.parent / "configs/flavours.toml"
 
 
 @dataclass(frozen=True)
 class Architecture:
+    kernels: Sequence[str]
     make: str
     cross: str
     target: str
     image: str
+    qemu: str
+    machine: str
+    console: str
+    unhurried: str = ""
+    nmi: bool = False
+    cpu: str = ""
+    firmware: str = ""
+    debian: str = ""
+    packages: Sequence[str] = ()
+
+    @property
+    def cmdline(self) -> str:
+        """How that of each kernel begins. panic=-1 and -no-reboot: a guest that panics ends QEMU, and nobody waits."""
+        return " ".join(filter(None, [f"console={self.console}", self.unhurried, "panic=-1"]))
 
 
 @dataclass(frozen=True)
@@ -59,10 +75,25 @@ def architecture(name: str) -> Architecture:
     return ARCHITECTURES[flavour(name).architecture]
 
 
+def is_base(name: str) -> bool:
+    """Whether `name` is a kernel without the series."""
+    return name in FLAVOURS and FLAVOURS[name].source == "base"
+
+
+def both(name: str) -> str:
+    """What stands in the place of a kernel where those that the architecture `name` compares are run by one test."""
+    return "both" if name == HOST else f"both-{name}"
+
+
+def compared(kernel: str) -> Sequence[str]:
+    """The kernels of a test: `kernel`, or if it stands for both of an architecture, these."""
+    return {both(name): entry.kernels for name, entry in ARCHITECTURES.items()}.get(kernel, [kernel])
+
+
 def elements(name: str) -> str:
     """What bash has to know of it. Words of a list are between blanks."""
     entry = vars(flavour(name)) | vars(architecture(name))
-    words = {key: value if isinstance(value, str) else " ".join(value) for key, value in entry.items()}
+    words = {key: " ".join(value) if isinstance(value, (list, tuple)) else str(value) for key, value in entry.items()}
     return " ".join(f"[{key}]={shlex.quote(value)}" for key, value in words.items())
 
 

@@ -63,7 +63,7 @@ def _level1_image(kernel: str) -> Path:
     files = {
         "/init": paths.ROOT / "guest/init",
         "/agent": paths.ROOT / "guest/agent",
-        "/bin/busybox": initramfs.tool("busybox"),
+        "/bin/busybox": initramfs.tool("busybox", kernel),
         "/bin/chrt": _fetched("usr/bin/chrt"),
         "/bin/qemu": QEMU,
         "/lib64/ld-linux-x86-64.so.2": _fetched(LINKER),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The guest's initramfs: busybox, kexec, modules of its kernel and guest/init.
+"""The guest's initramfs: busybox, kexec, modules of its kernel and guest/init, for its architecture.
 
 The kernel's own usr/gen_init_cpio writes the archive from a list; the list and the size and time
 of every file in it are kept beside the image, which is built again only when they change.
@@ -16,12 +16,13 @@ from typing import Sequence
 
 from vmtest import paths
 from vmtest.errors import Failure
-from vmtest.flavours import flavour
+from vmtest.elf import needed
+from vmtest.flavours import HOST, architecture, flavour
 
 IMAGES = paths.BUILD / "guest"
 VIRTIO_MEM = "/lib/modules/virtio_mem.ko"
 INJECTORS = ("lib/notifier-error-inject.ko", "lib/memory-notifier-error-inject.ko", "mm/hwpoison-inject.ko")
-CRASH_KERNEL = "/boot/bzImage"
+CRASH_KERNEL = "/boot/kernel"
 CAPTURE_IMAGE = "/boot/capture.cpio.gz"
 KEXEC_HOTPLUG = "/lib/kexec_hotplug.so"
 
@@ -33,10 +34,10 @@ def image(kernel: str) -> Path:
         files[f"/lib/modules/{Path(module).name}"] = paths.built(kernel, module)
     files[CRASH_KERNEL] = paths.kernel_image(kernel)
     files[CAPTURE_IMAGE] = small_image(kernel)
-    kexec = tool("kexec")
+    kexec = tool("kexec", kernel)
     files["/bin/kexec"] = kexec
-    files |= libraries(kexec)
-    files[KEXEC_HOTPLUG] = _compiled("kexec_hotplug", "-shared", "-fPIC")
+    files |= libraries(kexec) if is_native(kernel) else foreign_libraries(kexec, kernel)
+    files[KEXEC_HOTPLUG] = _compiled("kexec_hotplug", kernel, "-shared", "-fPIC")
     return archive(kernel, kernel, files)
 
 
@@ -50,27 +51,38 @@ def _common_files(kernel: str) -> dict[str, Path]:
     return {
         "/init": paths.ROOT / "guest/init",
         "/agent": paths.ROOT / "guest/agent",
-        "/bin/busybox": tool("busybox"),
-        **{f"/bin/{name}": _compiled(name) for name in ("canary", "fragment", "grants", "poison", "xenmem")},
+        "/bin/busybox": tool("busybox", kernel),
+        **{f"/bin/{name}": _compiled(name, kernel) for name in ("canary", "fragment", "grants", "poison", "xenmem")},
         VIRTIO_MEM: paths.built(kernel, "drivers/virtio/virtio_mem.ko"),
     }
 
 
-def tool(name: str) -> Path:
-    found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
+def is_native(kernel: str) -> bool:
+    """Whether its guests run this machine's programs."""
+    return flavour(kernel).architecture == HOST
+
+
+def tool(name: str, kernel: str) -> Path:
+    """A program for guests of `kernel`."""
+    places = ["usr/sbin", "usr/bin", "sbin", "bin"]
+    root = Path("/") if is_native(kernel) else paths.programs(kernel)
+    found = shutil.which(name, path=":".join(str(root / place) for place in places))
     if found is None:
-        raise Failure(f"{name} is not installed on this machine. Run `make setup`.")
+        what = "`make setup`" if is_native(kernel) else f"`tools/programs {kernel}`"
+        raise Failure(f"{name} is not in {root}. Run {what}.")
     return Path(found)
 
 
-def _compiled(name: str, *linked: str) -> Path:
+def _compiled(name: str, kernel: str, *linked: str) -> Path:
     """A program of guest/, statically linked if not said otherwise, compiled again when its source changes."""
-    source, program = paths.ROOT / f"guest/{name}.c", IMAGES / name
+    into = IMAGES / flavour(kernel).architecture
+    source, program = paths.ROOT / f"guest/{name}.c", into / name
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
-        IMAGES.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=IMAGES) as scratch:
+        into.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=into) as scratch:
             compiled = Path(scratch, name)
-            command = ["gcc", *(linked or ["-static"]), "-O2", "-Wall", "-Werror", "-o", str(compiled), str(source)]
+            command = [f"{architecture(kernel).cross}gcc", *(linked or ["-static"]), "-O2", "-Wall", "-Werror"]
+            command += ["-o", str(compiled), str(source)]
             subprocess.run(command, check=True)
             compiled.replace(program)
     return program
@@ -80,6 +92,21 @@ def libraries(program: Path, lister: Sequence[str] = ("ldd",)) -> dict[str, Path
     """What the dynamic linker loads for `program`, itself included."""
     listed = subprocess.run([*lister, program], check=True, capture_output=True, text=True).stdout
     return {path: Path(path) for path in re.findall(r"(/\S+) \(0x", listed)}
+
+
+def foreign_libraries(program: Path, kernel: str) -> dict[str, Path]:
+    """The same of a program that cannot run here, from where it has been unpacked."""
+    root = paths.programs(kernel)
+    places = {path.name: path for path in (root / "usr/lib").rglob("*.so*")}
+    found: dict[str, Path] = {}
+    names, interpreter = needed(program)
+    found[interpreter] = places[Path(interpreter).name]
+    while names:
+        name = names.pop()
+        if f"/lib/{name}" not in found:
+            found[f"/lib/{name}"] = places[name]
+            names += needed(places[name])[0]
+    return found
 
 
 def archive(kernel: str, name: str, files: dict[str, Path], packed: bool = True) -> Path:

@@ -8,6 +8,7 @@ from typing import Callable, Iterable
 
 from vmtest import module
 from vmtest.errors import Failure
+from vmtest.flavours import is_base
 from vmtest.linux import Linux
 from vmtest.wait import wait_until
 
@@ -97,7 +98,7 @@ def hold(vm: Linux, site: Site, go: Callable[[], None], back: Callable[[], None]
     def state() -> str:
         return vm.sh(f"cat {DIRECTORY}/hold")
 
-    waited, often = 0, TRIES if vm.machine.kernel == "base" else OFTEN
+    waited, often = 0, TRIES if is_base(vm.machine.kernel) else OFTEN
     for _ in range(TRIES):
         vm.sh(f"echo {site.address} {site.task} >{DIRECTORY}/hold")
         try:
@@ -107,7 +108,7 @@ def hold(vm: Linux, site: Site, go: Callable[[], None], back: Callable[[], None]
                 return GONE
             back()
         except Failure:
-            if "unable to handle page fault" not in vm.console():
+            if not re.search("unable to handle (page fault|kernel)", vm.console(), re.I):
                 raise
             return DIES
         waited += state() == "waited"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmtest.errors import Failure
+from vmtest.flavours import ARCHITECTURES, FLAVOURS, both, compared, flavour, is_base
 from vmtest.paths import ROOT
 
 README = ROOT / "README.md"
@@ -48,17 +49,29 @@ def verdicts(log: str) -> dict[str, str]:
     return dict(alone) | {name: verdict for verdict, name in beside}
 
 
+KERNELS = sorted([*FLAVOURS, *map(both, ARCHITECTURES)], key=len, reverse=True)
+KERNEL = re.compile(rf"\[({'|'.join(KERNELS)})\b")  # the longest that fits
+
+
+def _kernel_of(name: str) -> str:
+    found = KERNEL.search(name)
+    return found[1] if found else ""
+
+
 def _row_of(name: str) -> Row | None:
-    return next((row for row in ROWS if row.scenarios and re.search(row.scenarios, name)), None)
+    kernel = _kernel_of(name)
+    ours = [row for row in ROWS if kernel and row.architecture == flavour(compared(kernel)[0]).architecture]
+    return next((row for row in ours if row.scenarios and re.search(row.scenarios, name)), None)
 
 
 def table(found: dict[str, str]) -> str:
     lines = ["| architecture | hypervisor | memory comes by | base | patched |", "|---|---|---|---|---|"]
     for row in ROWS:
         states = []
-        for kernels in ["base", "patched|both"]:
-            pattern = rf"\[({kernels})\b"
-            results = [found[name] for name in found if _row_of(name) is row and re.search(pattern, name)]
+        for base in [True, False]:
+            results = [
+                verdict for name, verdict in found.items() if _row_of(name) is row and is_base(_kernel_of(name)) == base
+            ]
             states.append(f"{results.count('PASSED')} of {len(results)}" if results else row.state)
         lines.append("| " + " | ".join([row.architecture, row.hypervisor, row.memory, *states]) + " |")
     return "\n".join(lines) + "\n"

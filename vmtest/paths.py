@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 from vmtest.errors import Failure
-from vmtest.flavours import FLAVOURS, architecture, flavour
+from vmtest.flavours import ARCHITECTURES, FLAVOURS, HOST, architecture, flavour
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = Path(os.environ.get("BUILD", ROOT / "build")).resolve()
-KERNELS = ("base", "patched")  # the two that are compared
+KERNELS = ARCHITECTURES[HOST].kernels  # the two that are compared
 HOTMEM = "hotmem"
 BALLOONED = "-ballooned"  # behind base or patched: those without Xen's unpopulated pages
 
@@ -29,6 +29,11 @@ def built(kernel: str, file: str) -> Path:
     if not path.exists():
         raise Failure(f"{path} is missing: the {kernel} kernel is not built yet. Run `tools/build {kernel}`.")
     return path
+
+
+def programs(kernel: str) -> Path:
+    """Where tools/programs has what Debian's packages have for guests of another architecture than the host's."""
+    return BUILD / "programs" / flavour(kernel).architecture
 
 
 def measured(kernel: str) -> str:

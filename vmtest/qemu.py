@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""QEMU's command line: a small PC with memory devices and nothing else, under KVM where there is one."""
+"""QEMU's command line: a small machine with memory devices and nothing else, under KVM where there is one."""
 
 import os
 import re
@@ -12,26 +12,25 @@ from typing import Sequence
 
 from vmtest import initramfs, paths
 from vmtest.errors import Failure
-from vmtest.flavours import flavour
+from vmtest.flavours import ARCHITECTURES, HOST, architecture, flavour
 from vmtest.units import GIB, format_size, parse_size
 
-PROGRAM = "qemu-system-x86_64"
 OLDEST = (7, 2)
 REQUESTS = "requests.log"
-# A kernel panics that looks for timer interrupts while other processes keep QEMU from sending them.
-UNHURRIED = "no_timer_check"
+UNHURRIED = ARCHITECTURES[HOST].unhurried
+EMULATED = ["-accel", "tcg,thread=multi"]
 DIMMS = GIB  # at most, in all scenarios
 
 
 @cache
-def require() -> None:
+def require(program: str) -> None:
     """Fails unless a QEMU is there that has what we use."""
-    if shutil.which(PROGRAM) is None:
-        raise Failure(f"{PROGRAM} is not installed on this machine. Run `make setup`.")
-    said = subprocess.run([PROGRAM, "--version"], check=True, capture_output=True, text=True).stdout
+    if shutil.which(program) is None:
+        raise Failure(f"{program} is not installed on this machine. Run `make setup`, or `tools/build`.")
+    said = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
     version = re.search(r"version (\d+)\.(\d+)", said)
     if version is None or (int(version[1]), int(version[2])) < OLDEST:
-        raise Failure(f"QEMU {OLDEST[0]}.{OLDEST[1]} or newer is needed; {PROGRAM} says: {said}")
+        raise Failure(f"QEMU {OLDEST[0]}.{OLDEST[1]} or newer is needed; {program} says: {said}")
 
 
 def has_kvm() -> bool:
@@ -46,7 +45,7 @@ def accelerators() -> list[str]:
     if said not in ("", "tcg"):
         raise Failure(f"ACCEL={said} is not known. ACCEL=tcg has guests emulated where there is KVM.")
     kvm = ["-accel", "kvm"] if not said and has_kvm() else []
-    return [*kvm, "-accel", "tcg,thread=multi"]
+    return [*kvm, *EMULATED]
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class Machine:
     device_block: str = "2M"  # the smallest piece that a virtio-mem device plugs
     cpu: str = ""  # with what QEMU gives it if not said
     second_node: bool = False  # a NUMA node with nothing but the virtio-mem devices
+    dimms: bool = False  # it is given some, which takes ACPI
     trace: bool = False  # writes what virtio-mem devices are asked and answer to REQUESTS
 
     def boot_memory(self) -> str:
@@ -80,6 +80,8 @@ class Machine:
     def accelerators(self) -> list[str]:
         if self.count_instructions:
             return ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
+        if flavour(self.kernel).architecture != HOST:
+            return EMULATED
         return accelerators()
 
     @property
@@ -90,24 +92,28 @@ class Machine:
     def boot(self) -> list[str]:
         """What is started first."""
         image = initramfs.image(self.kernel)
-        # panic=-1 and -no-reboot: a guest that panics ends QEMU, and nobody waits for it.
-        cmdline = f"console=ttyS0 {UNHURRIED} panic=-1 {self.cmdline}".strip()
+        cmdline = f"{architecture(self.kernel).cmdline} {self.cmdline}".strip()
         command = ["-kernel", str(paths.kernel_image(self.kernel)), "-initrd", str(image)]
         return command + ["-append", cmdline]
 
     def command(self) -> list[str]:
-        require()
+        board = architecture(self.kernel)
+        require(board.qemu)
         # The kernel kills QEMU when the harness dies, however it dies.
-        command = ["setpriv", "--pdeathsig", "KILL", PROGRAM]
+        command = ["setpriv", "--pdeathsig", "KILL", board.qemu]
         command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         # Not reserved: memory that a guest never touches costs nothing.
         backend = f"memory-backend-ram,id=boot,size={self.boot_memory()},reserve=off"
-        command += ["-object", backend, "-machine", "q35,memory-backend=boot"]
+        command += ["-object", backend, "-machine", f"{board.machine},memory-backend=boot"]
         if self.second_node:
-            command[-1] = "q35"
+            command[-1] = board.machine
             command += ["-numa", "node,nodeid=0,cpus=0-1,memdev=boot", "-numa", "node,nodeid=1"]
         command += self.accelerators
-        command += ["-cpu", self.cpu] if self.cpu else []
+        cpu = self.cpu or board.cpu
+        command += ["-cpu", cpu] if cpu else []
+        # Nodes that memory devices are on, and DIMMs, are told by ACPI. Without it a guest boots faster.
+        if board.firmware and (self.dimms or self.second_node):
+            command += ["-bios", board.firmware]
         command += ["-smp", str(self.cpus)]
         command += ["-m", f"{self.boot_memory()},slots=8,maxmem=400G"]
         command += self.boot()

@@ -13,7 +13,7 @@ from vmtest.qemu import Machine
 from vmtest.qmp import Qmp
 
 # Of QEMU's words: where a CPU is, whether it is halted, its timer, and which interrupts wait.
-CPU_STATE = re.compile(r"RIP=|^(LVTT|Timer|ISR|IRR)\b")
+CPU_STATE = re.compile(r"RIP=|PC=|^(LVTT|Timer|ISR|IRR)\b")
 
 
 class Monitored(Linux):
