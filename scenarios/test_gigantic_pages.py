@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from conftest import Boot
-from vmtest.cmdline import HOSTED, MOVABLE
+from vmtest.cmdline import HOSTED, MOVABLE, movable
 from vmtest.vm import VM
 
 # Where it looks for pages, and the CPU, are x86's.
@@ -57,6 +57,6 @@ def test_nothing_is_migrated_where_memory_maps_are_in_the_way(boot: Boot) -> Non
 
 @pytest.mark.base("same")
 def test_a_gigabyte_without_memory_maps_is_found(boot: Boot) -> None:
-    vm = grown(boot, memory="4G", cmdline="movablecore=2G")
+    vm = grown(boot, memory="4G", cmdline=movable("2G"))
     got, _ = with_memory_in_use(vm)
     assert got == 1

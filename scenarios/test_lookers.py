@@ -8,7 +8,7 @@ import pytest
 
 from conftest import Boot
 from vmtest import elf, kmem, looker
-from vmtest.cmdline import HOSTED, MOVABLE
+from vmtest.cmdline import HOSTED, MOVABLE, movable
 from vmtest.console import Complaint
 from vmtest.linux import MEMORY
 from vmtest.units import GIB, MIB, PAGE
@@ -186,9 +186,9 @@ def take_offline(vm: VM, address: int) -> Goes:
 
 
 def boot_memory(boot: Boot) -> tuple[VM, Goes]:
-    vm = boot(memory="4G", cmdline="movablecore=1G")
-    movable = vm.sh(f"cd {MEMORY} && grep -l Movable memory*/valid_zones").split()
-    first = min(int(name.split("/")[0].removeprefix("memory")) for name in movable)
+    vm = boot(memory="4G", cmdline=movable("1G"))
+    blocks = vm.sh(f"cd {MEMORY} && grep -l Movable memory*/valid_zones").split()
+    first = min(int(name.split("/")[0].removeprefix("memory")) for name in blocks)
     return vm, take_offline(vm, first * vm.block_size)
 
 

@@ -12,3 +12,8 @@ KERNEL = "memhp_default_state=online_kernel"
 MOVABLE = "memhp_default_state=online_movable"
 
 CRASHKERNEL = "crashkernel=192M"
+
+
+def movable(size: str) -> str:
+    """So much of the memory a guest boots with can go: the kernel is not put there, as it is by chance."""
+    return f"movablecore={size} nokaslr"

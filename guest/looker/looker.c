@@ -78,7 +78,9 @@ static int note_site(struct kprobe *probe, struct pt_regs *regs)
 	unsigned long addr = *(unsigned long *)regs->sp;
 	unsigned int i;
 
-	raw_spin_lock(&sites_lock);
+	/* For lockdep, probes are NMIs, and have to try. */
+	while (!raw_spin_trylock(&sites_lock))
+		cpu_relax();
 	for (i = 0; i < nr_sites && (sites[i].addr != addr || strcmp(sites[i].comm, current->comm)); i++)
 		;
 	if (i == nr_sites && nr_sites < MOST_SITES) {
