@@ -104,18 +104,17 @@ def main() -> int:
     shutil.rmtree(OBJECTS)
     count = sum(len(rows) - 1 for rows in tables.values())
     print(f"{count} bugs planted, not as expected: {missed or 'none'}")
-    if not only:
-        RESULTS.write_text(header() + "".join(section(topic, rows) for topic, rows in tables.items()))
-        print(f"written: {RESULTS}")
+    keep(tables)
+    print(f"written: {RESULTS}")
     return 1 if missed else 0
 
 
-def header() -> str:
-    return (
-        "# Planted bugs, and what finds them\n\n"
-        "Written by `make mutants`: each bug is planted in the patched kernel, which is built, booted and\n"
-        "runs the tests of its topic.\n"
-    )
+def keep(tables: dict[str, list[str]]) -> None:
+    """Puts tables in the place of what was there for their topics."""
+    header, *old = RESULTS.read_text().split("\n## ")
+    sections = {text.splitlines()[0]: f"\n## {text}" for text in old}
+    sections |= {topic: section(topic, rows) for topic, rows in tables.items()}
+    RESULTS.write_text(header + "".join(sections[topic] for topic in sorted(sections)))
 
 
 def section(topic: str, rows: list[str]) -> str:
