@@ -26,6 +26,7 @@ FILES = """
     for i in $(seq 60); do dd if=/dev/zero of=/files/$i bs=1M count=8 2>/dev/null; done
     for i in $(seq 1 2 60); do rm /files/$i; done
 """
+AT_LAST = 600.0  # seconds for one of these, with KASAN on a busy host; nobody waits for that where all is well
 COMPACT = "echo 1 >/proc/sys/vm/compact_memory"
 KPF_NOPAGE = 1 << 20  # Documentation/admin-guide/mm/pagemap.rst
 PAGE_IDLE = "/sys/kernel/mm/page_idle/bitmap"
@@ -79,12 +80,12 @@ def kcore(vm: VM) -> str:
     return f"dd if=/proc/kcore of=/dev/null bs=4K skip={offset // PAGE} count=1000"
 
 
-DAMON = """
+DAMON = f"""
     cd /sys/kernel/mm/damon/admin/kdamonds && echo 1 >nr_kdamonds && cd 0
     echo 1 >contexts/nr_contexts && echo paddr >contexts/0/operations && echo 1 >contexts/0/targets/nr_targets
     echo 1 >contexts/0/targets/0/regions/nr_regions && cd contexts/0/targets/0/regions/0
     echo $((4 << 30)) >start && echo $((5 << 30)) >end && cd ../../../../../..
-    echo on >state && sleep 1 && echo off >state; cd /
+    echo on >state; until grep -q damon_get_folio {looker.DIRECTORY}/sites; do usleep 10000; done; echo off >state; cd /
 """
 # With a filter that no page passes.
 INJECTOR = """
@@ -113,14 +114,14 @@ AT_ONCE = {
 @pytest.mark.base(fails="look outside of RCU")
 def test_all_look_under_rcu(boot: Boot) -> None:
     vm = grown(boot, "1G", f"{MOVABLE} page_owner=on")
-    vm.sh(FILES)
+    vm.sh(FILES, AT_LAST)
     looker.forget(vm)
     for look, _, _ in LOOKERS.values():
-        vm.sh(f"{look} 2>/dev/null")
+        vm.sh(f"{look} 2>/dev/null", AT_LAST)
     vm.vmem[0].resize("512M")
     at_once = AT_ONCE | {kcore(vm): "kcore"}
     for look in at_once:
-        vm.sh(look)
+        vm.sh(look, AT_LAST)
     seen = looker.sites(vm)
     naked = [site for site in seen if site.naked and site.function not in HOLD_ON]
     functions = [site.function for site in seen]
