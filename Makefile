@@ -67,7 +67,7 @@ bench: setup ## measure base against patched, in 20 to 40 minutes; QUICK=1 less,
 	@tools/build bench-base
 	@tools/build bench-patched
 	@$(if $(QUICK),,tools/xen)
-	@bench/run $(if $(QUICK),quick)
+	@$(PYTHON) -m bench $(if $(QUICK),quick)
 
 bisect: setup ## build and boot the kernel after each patch, with KUnit; goes on where it stopped; TOPIC=<one> of them
 	@tools/bisect $(TOPIC)

@@ -1,9 +1,8 @@
-#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
 """make bench: what the base and the patched kernel need for the same work, in one run.
 
 Writes bench.json (every number, the machine, QEMU and the kernels), walks.png and blocks.png to
-results/. `bench/run quick` takes a few minutes, measures less and writes to build/bench.
+results/. `python3 -m bench quick` takes a few minutes, measures less and writes to build/bench.
 """
 
 import json
@@ -14,16 +13,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from bench import blocks, boot, checkerboard, compaction, crash_load, dom0, looks, memmap, shares, walks  # noqa: E402
-from vmtest import paths  # noqa: E402
-from vmtest.errors import Failure  # noqa: E402
-from vmtest.qemu import PROGRAM  # noqa: E402
+from bench import blocks, boot, checkerboard, compaction, crash_load, dom0, looks, memmap, shares, walks
+from vmtest import paths
+from vmtest.errors import Failure
+from vmtest.flavours import ARCHITECTURES, HOST
 
 
 def machine() -> dict[str, str]:
-    qemu = subprocess.run([PROGRAM, "--version"], check=True, capture_output=True, text=True)
+    qemu = subprocess.run([ARCHITECTURES[HOST].qemu, "--version"], check=True, capture_output=True, text=True)
     model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
     return {
         "host": f"{len(model)} x {model[0].split(':')[1].strip()}, {platform.system()}",
