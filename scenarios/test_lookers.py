@@ -93,10 +93,12 @@ INJECTOR = """
     echo $((1 << 20)) >corrupt-filter-flags-mask && echo $((1 << 20)) >corrupt-filter-flags-value
     echo 1 >corrupt-filter-enable && echo $((4 << 18)) >corrupt-pfn; cd /
 """
-# Compaction for huge pages, in vain again and again, so that it forgets which pageblocks it need not try.
+# Compaction for huge pages, in vain again and again, so that it forgets which pageblocks it need not try: not as often
+# with KASAN.
 DIRECT_COMPACTION = """
     cd /files; rm -f *; free=$(awk '/^MemFree/ { print int($2 / 1024) }' /proc/meminfo); fragment $((free - 100))
-    for i in $(seq 200); do echo 600 >/proc/sys/vm/nr_hugepages; done
+    end=$(($(date +%s) + 300))
+    for i in $(seq 200); do echo 600 >/proc/sys/vm/nr_hugepages; [ $(date +%s) -lt $end ] || break; done
     echo 0 >/proc/sys/vm/nr_hugepages; cd /
 """
 # What else looks pages up on demand, and a function that does, or has the one that does compiled into it.
