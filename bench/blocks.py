@@ -53,10 +53,14 @@ def measure_mode(kernel: str, cmdline: str, size: str) -> Measured:
         paths.measured(kernel), [size], "8G", f"{CMDLINE} {cmdline}", count_instructions=True
     )
     with VM(f"blocks-{kernel}", machine) as vm:
-        vm.sh(module.insmod(module.bring(vm, MODULE), NOT_EXPORTED))
-        lower_bound = int(vm.sh("cat /sys/module/block_cost/parameters/lower_bound"))
-        plug = change(vm, size)
-        unplug = change(vm, "0")
+        return grow_and_shrink(vm, size)
+
+
+def grow_and_shrink(vm: VM, size: str) -> Measured:
+    vm.sh(module.insmod(module.bring(vm, MODULE), NOT_EXPORTED))
+    lower_bound = int(vm.sh("cat /sys/module/block_cost/parameters/lower_bound"))
+    plug = change(vm, size)
+    unplug = change(vm, "0")
     return Measured(lower_bound, costs(plug), costs(unplug[::-1]), sum(plug), sum(unplug))
 
 

@@ -39,15 +39,20 @@ def count(kernel: str) -> dict[int, dict[str, float]]:
     machine = Machine(paths.measured(kernel), count_instructions=True)
     counts: dict[int, dict[str, float]] = {}
     with VM(f"bench-{kernel}", machine) as vm:
-        file = module.bring(vm, "bench/walk_steps")
         for size in SIZES:
-            counts[size] = {}
-            for line in load(vm, file, size).split("\n"):
-                name, instructions, entries = line.split()
-                if int(entries) < size:
-                    raise Failure(f"{name} finds {entries} of {size} resources on {kernel}")
-                counts[size][name] = round(int(instructions) / int(entries), 1)
+            counts[size] = count_in(vm, size)
             print(f"  {kernel:8} {size} resources walked", flush=True)
+    return counts
+
+
+def count_in(vm: VM, size: int) -> dict[str, float]:
+    """Function -> instructions for each entry that it finds."""
+    counts = {}
+    for line in load(vm, module.bring(vm, "bench/walk_steps"), size).split("\n"):
+        name, instructions, entries = line.split()
+        if int(entries) < size:
+            raise Failure(f"{name} finds {entries} of {size} resources in {vm.name}")
+        counts[name] = round(int(instructions) / int(entries), 1)
     return counts
 
 
