@@ -87,14 +87,14 @@ def costs(blocks: list[int]) -> Costs:
 
 
 def measure(quick: bool) -> dict[str, dict[str, Measured]]:
-    """By mode and kernel."""
-    size = QUICK_SIZE if quick else SIZE
-    print(f"Memory blocks, counted in instructions, up to {size} and back:", flush=True)
+    """By mode and kernel. What grows with the square of the size is shown once."""
+    print("Memory blocks, counted in instructions:", flush=True)
     measured: dict[str, dict[str, Measured]] = {}
     for mode, cmdline in list(MODES.items())[: 1 if quick else None]:
+        size = QUICK_SIZE if quick or measured else SIZE
         measured[mode] = {}
         for kernel in paths.KERNELS:
-            print(f"  {kernel:8} {mode}", flush=True)
+            print(f"  {kernel:8} {mode}, up to {size} and back", flush=True)
             measured[mode][kernel] = measure_mode(kernel, cmdline, size)
     return measured
 
@@ -102,15 +102,16 @@ def measure(quick: bool) -> dict[str, dict[str, Measured]]:
 def table(measured: dict[str, dict[str, Measured]]) -> str:
     """Millions of instructions for a block, and their ratio to the lower bound at the end."""
     lines = []
+    guests = [guest for kernels in measured.values() for guest in kernels.values()]
+    counts = sorted({at for guest in guests for at in (*guest.plug, *guest.unplug)})
     for mode, kernels in measured.items():
         for what in ("plug", "unplug"):
             for kernel, guest in kernels.items():
                 by_blocks: Costs = getattr(guest, what)
-                cells = [f"{count / 1e6:.2f}" for count in by_blocks.values()]
+                cells = [f"{by_blocks[at] / 1e6:.2f}" if at in by_blocks else "" for at in counts]
                 last = list(by_blocks.values())[-1] / guest.lower_bound
                 lines.append(f"| {what}, {mode}, {kernel} | {' | '.join(cells)} | {last:.1f} |")
-                head = [f"{at}" for at in by_blocks]
-    head = ["million instructions a block, at", *head, "over the lower bound"]
+    head = ["million instructions a block, at", *map(str, counts), "over the lower bound"]
     faster = "".join(
         f"\n{mode}: all of it is plugged with {kernels['base'].plug_all / kernels['patched'].plug_all:.1f}"
         f" times fewer instructions, unplugged with"
