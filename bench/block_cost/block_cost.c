@@ -6,9 +6,6 @@
  * /sys/kernel/debug/block_cost has a line "number nanoseconds" for each block but the first that one
  * task has handled without pause, in the order in which they came: what passed since the block
  * before. Opening it for writing forgets them.
- *
- * The parameter "lower_bound" is what it takes to initialize the memory map of one block, and
- * nothing else: as many struct pages as a block has, in memory that was touched before.
  */
 #include <linux/debugfs.h>
 #include <linux/memory.h>
@@ -18,17 +15,11 @@
 #include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/timekeeping.h>
-#include <linux/vmalloc.h>
 
 #define MOST_BLOCKS	16384
 
-static unsigned long task_sched_runtime_addr, init_single_page_addr;
+static unsigned long task_sched_runtime_addr;
 module_param_named(task_sched_runtime, task_sched_runtime_addr, ulong, 0444);
-module_param_named(__init_single_page, init_single_page_addr, ulong, 0444);
-
-static ulong lower_bound;
-module_param(lower_bound, ulong, 0444);
-MODULE_PARM_DESC(lower_bound, "nanoseconds to initialize the memory map of one memory block");
 
 static struct {
 	struct task_struct *task;
@@ -84,35 +75,15 @@ static const struct file_operations block_cost_fops = {
 	.release = single_release,
 };
 
-static int measure_lower_bound(void)
-{
-	void (*init)(struct page *, unsigned long, unsigned long, int) = (void *)init_single_page_addr;
-	const unsigned long nr = memory_block_size_bytes() / PAGE_SIZE;
-	struct page *pages = vzalloc(nr * sizeof(*pages));
-	unsigned long i;
-	u64 before;
-
-	if (!pages)
-		return -ENOMEM;
-	before = runtime(current);
-	for (i = 0; i < nr; i++)
-		init(pages + i, i, ZONE_NORMAL, 0);
-	lower_bound = runtime(current) - before;
-	vfree(pages);
-	return 0;
-}
-
 static struct dentry *file;
 
 static int __init block_cost_init(void)
 {
 	int error;
 
-	if (!task_sched_runtime_addr || !init_single_page_addr)
+	if (!task_sched_runtime_addr)
 		return -EINVAL;
-	error = measure_lower_bound();
-	if (!error)
-		error = register_memory_notifier(&notifier);
+	error = register_memory_notifier(&notifier);
 	if (!error)
 		file = debugfs_create_file("block_cost", 0644, NULL, NULL, &block_cost_fops);
 	return error;
