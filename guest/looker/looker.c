@@ -183,7 +183,7 @@ static int poisoned(struct kprobe *probe, struct pt_regs *regs)
 	return 0;
 }
 
-/* memmap_init_range(nr_pages, nid, zone, pfn, ...) */
+/* memmap_init_hotplugged(nr_pages, nid, zone, pfn, ...), or memmap_init_range() with the same */
 static int initialized(struct kprobe *probe, struct pt_regs *regs)
 {
 	gone(regs->cx, regs->di);
@@ -199,7 +199,7 @@ static int removed(struct kprobe *probe, struct pt_regs *regs)
 
 static struct kprobe gone_probes[] = {
 	{ .symbol_name = "page_init_poison", .pre_handler = poisoned },
-	{ .symbol_name = "memmap_init_range", .pre_handler = initialized },
+	{ .symbol_name = "memmap_init_hotplugged", .pre_handler = initialized },
 	{ .symbol_name = "arch_remove_memory", .pre_handler = removed },
 };
 
@@ -358,6 +358,11 @@ static int register_gone_probes(void)
 
 	for (i = 0; i < ARRAY_SIZE(gone_probes); i++) {
 		error = register_kprobe(&gone_probes[i]);
+		if (error == -ENOENT && gone_probes[i].pre_handler == initialized) {
+			/* The base has one function for this and for boot. */
+			gone_probes[i].symbol_name = "memmap_init_range";
+			error = register_kprobe(&gone_probes[i]);
+		}
 		if (error) {
 			unregister_gone_probes(i);
 			return error;
