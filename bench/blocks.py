@@ -100,7 +100,7 @@ def measure(quick: bool) -> dict[str, dict[str, Measured]]:
 
 
 def table(measured: dict[str, dict[str, Measured]]) -> str:
-    """Millions of instructions for a block, and their ratio to the lower bound at the end."""
+    """Millions of instructions for a block, and at the end, how many times LEAST that is."""
     lines = []
     guests = [guest for kernels in measured.values() for guest in kernels.values()]
     counts = sorted({at for guest in guests for at in (*guest.plug, *guest.unplug)})

@@ -111,6 +111,7 @@ class Dom0(UnderQemu):
         wait_until(
             lambda: self.balloon("info/current_kb") == size,
             lambda: f"{self.name} has {self.balloon('info/current_kb')} of {size} bytes:\n"
+            f"{self.sh(f'uptime; grep . {BALLOON}/*_delay {BALLOON}/*retry_count')}\n"
             f"{self.iomem().text}\n{self.last_words()}",
             seconds,
         )
