@@ -11,7 +11,7 @@ import pytest
 
 CHECKS = sorted(path for path in Path(__file__).parent.iterdir() if path.is_file() and os.access(path, os.X_OK))
 
-LONG = {"each-builds"}  # 100 builds
+LONG = {"each-builds", "each-fix-builds"}  # 100 builds
 LONG_MARKS = [pytest.mark.long, pytest.mark.timeout(12 * 3600)]
 
 

@@ -30,10 +30,14 @@ class Planted(NamedTuple):
 
 
 # A look that is not bracketed is seen as such; without the wait nothing helps.
-LOOKERS = "test_lookers and (all_look or kpageflags or boot_memory or no_page) and not long_race"
+LOOKERS = "test_lookers and (all_look or kpageflags or boot_memory or no_page or failure) and not race"
 GUARD = "guard(rcu)();"
 PAGE_ALLOC = '#include "page_alloc.h"\n'
 NO_SECTIONS = "#define rcu_read_lock() do {} while (0)\n#define rcu_read_unlock() do {} while (0)\n"
+MEMORY_FAILURE = "mm/memory-failure.c"
+OTHER_MUTEX = """
+#define memory_failure_unlock() do {} while (0)
+\tif (false) {"""
 LOOKER_MUTANTS = [
     Mutant("removal does not wait", "\twait_for_pfn_walkers();\n\tif (!rc)", "\tif (!rc)", "mm/memory_hotplug.c"),
     Mutant("onlining does not wait", "\twait_for_pfn_walkers();\n\n\tif (zone_is_empty", "\tif (zone_is_empty",
@@ -48,6 +52,11 @@ LOOKER_MUTANTS = [
            "/* Pageblock boundaries */", "mm/compaction.c"),
     Mutant("compaction: no bracket in its scanners", '#include "internal.h"\n', f'#include "internal.h"\n{NO_SECTIONS}',
            "mm/compaction.c"),
+    Mutant("soft offlining looks without mf_mutex", "guard(mutex)(&mf_mutex);", ";", MEMORY_FAILURE),
+    Mutant("unpoisoning looks before it takes mf_mutex", "mutex_lock(&mf_mutex);\n\n\tp = pfn_to_online_page(pfn);",
+           "p = pfn_to_online_page(pfn);\n\tmutex_lock(&mf_mutex);", MEMORY_FAILURE),
+    Mutant("offlining does not take mf_mutex", "\tif (!memory_failure_trylock()) {", OTHER_MUTEX,
+           "mm/memory_hotplug.c"),
 ]
 # Each look without its bracket, in one kernel, and the function that a scenario has to name for it.
 BRACKETS = {
@@ -58,9 +67,11 @@ BRACKETS = {
     "read_kcore_iter": Mutant("kcore", "scoped_guard(rcu) {", "{", "fs/proc/kcore.c"),
     "damon_get_folio": Mutant("DAMON", GUARD, ";", "mm/damon/ops-common.c"),
     "hwpoison_inject": Mutant("hwpoison-inject", GUARD, ";", "mm/hwpoison-inject.c"),
+    "set_migratetype_isolate": Mutant("isolation", f"{GUARD}\n\n\tpage = pfn_to_online_page(pfn);",
+                                      "page = pfn_to_online_page(pfn);", "mm/page_isolation.c"),
     # The page table lock is its bracket.
-    "smaps_pte_range": Mutant("smaps of hwpoison entries", "pfn_to_online_page(softleaf_to_pfn(entry))",
-                              "softleaf_to_page(entry)", "fs/proc/task_mmu.c"),
+    "smaps_pte": Mutant("smaps of hwpoison entries", "pfn_to_online_page(softleaf_to_pfn(entry))",
+                        "softleaf_to_page(entry)", "fs/proc/task_mmu.c"),
 }
 PAGETYPEINFO = {
     "pagetypeinfo_showmixedcount_print": Mutant("pagetypeinfo", f"{GUARD}\n\n", "\n", "mm/page_owner.c"),

@@ -193,17 +193,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     stated = mark and (mark.args, [name for name in mark.kwargs if name not in ("complains", "may_complain")])
     name = asked_architecture(metafunc.config)
     base, patched = ARCHITECTURES[name].kernels
+    only = metafunc.config.getoption("--kernel")
     once = {"compared": both(name), "absent": patched}
     if stated not in [*(((word,), []) for word in ["same", *once]), ((), ["fails"])]:
         pytest.fail(f"{metafunc.function.__name__}: @pytest.mark.base has to say what the base does")
-    only = metafunc.config.getoption("--kernel")
-    if mark and mark.args and mark.args[0] in once:
-        metafunc.parametrize("kernel", [] if only else [once[mark.args[0]]])
+    word = mark.args[0] if mark and mark.args else ""
+    if word in once and not only:
+        metafunc.parametrize("kernel", [once[word]])
+    elif word == "compared" or (word == "absent" and is_base(only)):
+        metafunc.parametrize("kernel", [])
     elif only:
         metafunc.parametrize("kernel", [only])
     else:
         # That the base passes as well is good to know, and not what a change of the series can break.
-        later = [pytest.mark.long] if mark and mark.args == ("same",) else []
+        later = [pytest.mark.long] if word == "same" else []
         metafunc.parametrize("kernel", [pytest.param(base, marks=later), patched])
 
 

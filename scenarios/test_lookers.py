@@ -88,11 +88,11 @@ DAMON = f"""
     echo on >state; until grep -q damon_get_folio {looker.DIRECTORY}/sites; do usleep 10000; done; echo off >state; cd /
 """
 # With a filter that no page passes.
-INJECTOR = """
+HWPOISON = """
     insmod /lib/modules/hwpoison-inject.ko && cd /sys/kernel/debug/hwpoison
     echo $((1 << 20)) >corrupt-filter-flags-mask && echo $((1 << 20)) >corrupt-filter-flags-value
-    echo 1 >corrupt-filter-enable && echo $((4 << 18)) >corrupt-pfn; cd /
-"""
+    echo 1 >corrupt-filter-enable"""
+INJECTOR = f"{HWPOISON} && echo $((4 << 18)) >corrupt-pfn; cd /"
 # Compaction for huge pages, in vain again and again, so that it forgets which pageblocks it need not try: not as often
 # with KASAN.
 DIRECT_COMPACTION = """
@@ -109,7 +109,7 @@ AT_ONCE = {
     "echo 1 >/sys/kernel/debug/split_huge_pages": "split_huge_pages",
     DAMON: "damon_get_folio",
     INJECTOR: "hwpoison_inject",
-    "cd /sys/kernel/debug/hwpoison; echo 0 >corrupt-filter-enable; poison corrupt-pfn; cd /": "smaps_pte_range",
+    "cd /sys/kernel/debug/hwpoison; echo 0 >corrupt-filter-enable; poison corrupt-pfn; cd /": "smaps_pte",
 }
 
 
@@ -188,11 +188,17 @@ def take_offline(vm: VM, address: int) -> Goes:
     )
 
 
-def boot_memory(boot: Boot) -> tuple[VM, Goes]:
+def movable_boot_memory(boot: Boot) -> tuple[VM, int]:
+    """A guest and the address of a memory block that it booted with and that can go."""
     vm = boot(memory="4G", cmdline=movable("1G"))
     blocks = vm.sh(f"cd {MEMORY} && grep -l Movable memory*/valid_zones").split()
     first = min(int(name.split("/")[0].removeprefix("memory")) for name in blocks)
-    return vm, take_offline(vm, first * vm.block_size)
+    return vm, first * vm.block_size
+
+
+def boot_memory(boot: Boot) -> tuple[VM, Goes]:
+    vm, address = movable_boot_memory(boot)
+    return vm, take_offline(vm, address)
 
 
 def persistent_memory(boot: Boot) -> tuple[VM, Goes]:
@@ -233,6 +239,26 @@ def test_memory_stays_however_it_goes(boot: Boot, way: Callable[[Boot], tuple[VM
     looker.load(vm)
     results = looker.hold_while_memory_goes(vm, *LOOKERS["kpageflags"], *goes)
     assert results == ["waited"] * len(results), f"memory is gone while somebody looks: {results}"
+
+
+@pytest.mark.base(fails="memory is gone while its failure is handled", may_complain=DIES)
+def test_memory_stays_while_its_failure_is_handled(boot: Boot) -> None:
+    """By whoever looks at a page with mf_mutex held: memory that goes offline takes that, or fails."""
+    vm, address = movable_boot_memory(boot)
+    looker.load(vm)
+    vm.sh(f"{HWPOISON} && echo 0 >/proc/sys/vm/enable_soft_offline")
+    page = address + vm.block_size // 2
+    handlers = {
+        "unpoison_memory": f"echo {page // PAGE} >/sys/kernel/debug/hwpoison/unpoison-pfn",
+        "soft_offline_page": f"echo {page} >{MEMORY}/soft_offline_page",
+        "memory_failure": f"echo {page} >{MEMORY}/hard_offline_page",
+    }
+    results = {}
+    for function, handle in handlers.items():
+        look = f"{handle} 2>/dev/null; usleep 20000"
+        results[function] = looker.hold_while_memory_goes(vm, look, "sh", [function], *take_offline(vm, address))
+        gone = [function for function, said in results.items() if said != ["waited"]]
+        assert not gone, f"memory is gone while its failure is handled: {results}"
 
 
 @pytest.mark.base("absent")
