@@ -46,9 +46,9 @@ class Compaction:
     huge: list[Huge] = field(default_factory=list)
 
 
-def guest(kernel: str, vmem: list[str], memory: str) -> VM:
-    cmdline = f"{CMDLINE} {MOVABLE}"
-    machine = Machine(paths.measured(kernel), vmem, memory, cmdline, count_instructions=True)
+def guest(kernel: str, vmem: list[str], memory: str, plugin: str = "") -> VM:
+    cmdline = f"{CMDLINE} {MOVABLE} {'nokaslr' if plugin else ''}"
+    machine = Machine(paths.measured(kernel), vmem, memory, cmdline, count_instructions=True, plugin=plugin)
     return VM(f"compaction-{kernel}", machine)
 
 
@@ -60,8 +60,8 @@ def measure_empty(kernel: str, flag: bool) -> int:
         return min(int(vm.sh("fragment all", SECONDS)) for _ in range(ROUNDS))
 
 
-def measure_huge(kernel: str, left: int) -> Huge:
-    with guest(kernel, [], MEMORY) as vm:
+def measure_huge(kernel: str, left: int, plugin: str = "") -> Huge:
+    with guest(kernel, [], MEMORY, plugin) as vm:
         fill = vm.meminfo()["MemFree"] // MIB - left
         vm.sh(f"cd /sys/kernel/mm/transparent_hugepage && echo always >enabled && echo always >defrag; {FILES}")
         cost, got = map(int, vm.sh(f"cd /files; fragment {fill} {HUGE}", SECONDS).split())

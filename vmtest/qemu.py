@@ -64,6 +64,7 @@ class Machine:
     second_node: bool = False  # a NUMA node with nothing but the virtio-mem devices
     dimms: bool = False  # it is given some, which takes ACPI
     trace: bool = False  # writes what virtio-mem devices are asked and answer to REQUESTS
+    plugin: str = ""  # of QEMU, with what it is told
 
     def boot_memory(self) -> str:
         """What it is given: where KASAN is, its shadow of all there may be comes on top."""
@@ -125,6 +126,8 @@ class Machine:
             if self.second_node:
                 options += ",node=1"
             command += ["-device", f"virtio-mem-pci,{options}"]
+        if self.plugin:
+            command += ["-plugin", self.plugin]
         if self.trace:
             command += ["-trace", "enable=virtio_mem_*", "-D", REQUESTS]
         return command
