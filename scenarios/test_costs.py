@@ -24,12 +24,12 @@ RESOURCES = 1024
 
 
 def tools(kernel: str) -> str:
-    """What the counts depend on, but for the code: the compiler, and QEMU by its release."""
+    """What the counts depend on, but for the code: the configuration, the compiler, and QEMU by its release."""
     config = (paths.objects(kernel) / ".config").read_text(encoding="utf-8")
     gcc = re.search(r'^CONFIG_CC_VERSION_TEXT="gcc .* (\S+)"$', config, re.MULTILINE)
     said = subprocess.run([architecture(kernel).qemu, "--version"], check=True, capture_output=True, text=True).stdout
     qemu = re.search(r"version (\d+\.\d+)", said)
-    return f"gcc {gcc and gcc[1]}, QEMU {qemu and qemu[1]}"
+    return f"{kernel}, gcc {gcc and gcc[1]}, QEMU {qemu and qemu[1]}"
 
 
 def counted(vm: VM) -> dict[str, float]:
