@@ -22,7 +22,7 @@ import pytest
 
 from vmtest.console import Complaint
 from vmtest.debian import Computer, Debian
-from vmtest.environments import DEBIAN, HYPERV, LIBVIRT, PLAIN, XEN, Environment, prepare
+from vmtest.environments import DEBIAN, HYPERV, LIBVIRT, MAKEDUMPFILE, PLAIN, XEN, Environment, prepare
 from vmtest.errors import Failure
 from vmtest.flavours import ARCHITECTURES, FLAVOURS, HOST, both, compared, flavour, is_base
 from vmtest.guest import HANGS, Guest
@@ -44,6 +44,7 @@ BY_LUCK = {
 ENVIRONMENTS = {
     "boot": PLAIN,
     "plain": PLAIN,
+    "makedumpfile": MAKEDUMPFILE,
     "boot_dom0": XEN,
     "boot_hyperv": HYPERV,
     "boot_debian": DEBIAN,
@@ -298,6 +299,12 @@ def guests(kernel: str, request: pytest.FixtureRequest) -> Iterator[Guests]:
 @pytest.fixture
 def plain() -> None:
     """For a scenario that boots its guests itself."""
+
+
+@pytest.fixture
+def makedumpfile() -> str:
+    """One that knows the kernels of the guests."""
+    return str(MAKEDUMPFILE.first[0].there)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_dump_holds_what_was_there_when_it_was_prepared(boot: Boot) -> None:
 @pytest.mark.base("same")
 @pytest.mark.complains(CRASHED)
 @pytest.mark.parametrize("memmap", ["0", "1"])
-def test_makedumpfile_leaves_out_what_is_unplugged(boot: Boot, memmap: str) -> None:
+def test_makedumpfile_leaves_out_what_is_unplugged(boot: Boot, makedumpfile: str, memmap: str) -> None:
     """It says that it does not know this kernel; what it counts is right all the same, wherever the maps are."""
     vm = boot(
         vmem=["1G"],
@@ -68,7 +68,7 @@ def test_makedumpfile_leaves_out_what_is_unplugged(boot: Boot, memmap: str) -> N
     vm.driver.load()
     dump = vm.vmcore.save()
     try:
-        command = ["makedumpfile", "--message-level", "16", "-f", "-l", "-d", "31"]
+        command = [makedumpfile, "--message-level", "16", "-f", "-l", "-d", "31"]
         made = subprocess.run([*command, str(dump), f"{dump}.small"], check=True, capture_output=True, text=True)
     finally:
         dump.unlink()
@@ -80,7 +80,7 @@ def test_makedumpfile_leaves_out_what_is_unplugged(boot: Boot, memmap: str) -> N
 @pytest.mark.architectures("x86_64")  # DIMMs by ACPI
 @pytest.mark.base(fails="memory that is offline is not in the dump")
 @pytest.mark.complains(CRASHED)
-def test_memory_that_is_offline_is_dumped(boot: Boot) -> None:
+def test_memory_that_is_offline_is_dumped(boot: Boot, makedumpfile: str) -> None:
     """Though its struct pages were never initialized, and lie in memory that was in use."""
     vm = boot(cmdline=f"{CRASHKERNEL} {OFFLINE} init_on_alloc=0")
     vm.crash.load()
@@ -91,7 +91,7 @@ def test_memory_that_is_offline_is_dumped(boot: Boot) -> None:
     held = [(load.start, load.end) for load in vm.vmcore.loads()]
     assert (start, start + 256 * MIB - 1) in held, "memory that is offline is not in the dump"
     dump = vm.vmcore.save()
-    command = ["makedumpfile", "--message-level", "16", "-f", "-l", "-d", "31"]
+    command = [makedumpfile, "--message-level", "16", "-f", "-l", "-d", "31"]
     try:
         subprocess.run([*command, str(dump), f"{dump}.small"], check=True, capture_output=True, text=True)
     finally:

@@ -33,7 +33,7 @@ def flattened(whole: bytes) -> bytes:
     return FLATTENED.ljust(FLATTENED_HEADER, b"\0") + b"".join(records) + struct.pack(">qq", -1, -1)
 
 
-@pytest.mark.parametrize("file", [dump(), flattened(dump())])
+@pytest.mark.parametrize("file", [dump(), flattened(dump())], ids=["plain", "flattened"])
 def test_a_dump_is_read(file: bytes) -> None:
     found = Kdump(file)
     assert found.memory == [(PAGE, 4 * PAGE - 1), (16 * PAGE, 18 * PAGE - 1)]

@@ -60,3 +60,27 @@ require_version() {
 		return 1
 	}
 }
+
+# fetched PACKAGE: its newest file in build/dl; nothing if there is none.
+fetched() { find "$BUILD/dl" -maxdepth 1 -name "$1_*.deb" 2>/dev/null | sort -V | tail -n 1; }
+
+# download_one PACKAGE LEAST INTO
+download_one() {
+	cd "$3" &&
+		private_apt "apt-$1" apt-get download "$1" &&
+		require_version ./*.deb "$2" &&
+		mv ./*.deb "$BUILD/dl/"
+}
+
+# fetch_package PACKAGE LEAST TOOL SUITE...: one package to build/dl, where it stays. TOOL is what to call again if that fails.
+fetch_package() {
+	local package=$1 least=$2 tool=$3 into
+	shift 3
+	[ -z "$(fetched "$package")" ] || return 0
+	mkdir -p "$BUILD/dl"
+	into=$(mktemp -d "$BUILD/dl/new.XXXXXX")
+	scratch+=("$into")
+	{ fetch_lists "apt-$package" "$@" && run "$package-fetch.log" "Fetching $package of $1" download_one "$package" "$least" "$into"; } ||
+		lack "$package could not be fetched" \
+			"see the lines above; check the network and the proxy, then $tool again; all else works without it"
+}

@@ -58,6 +58,7 @@ class Environment:
 
 
 PLAIN = Environment("plain", architectures=tuple(ARCHITECTURES))
+MAKEDUMPFILE = Environment("makedumpfile", (Need(paths.BUILD / "makedumpfile/makedumpfile", ("tools/makedumpfile",)),))
 XEN = Environment("xen", (Need(paths.BUILD / "xen/xen", ("tools/xen",)),), ("", paths.BALLOONED))
 HYPERV = Environment("hyperv", (Need(hyperv.FETCHED / "pins", ("tools/hyperv",)),))
 DEBIAN = Environment("debian", (Need(debian.INSTALLED, ("tools/debian",)),), ())
