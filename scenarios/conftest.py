@@ -28,6 +28,7 @@ from vmtest.flavours import ARCHITECTURES, FLAVOURS, HOST, both, compared, flavo
 from vmtest.guest import HANGS, Guest
 from vmtest.hyperv import HyperV
 from vmtest.libvirt import UnderLibvirt
+from vmtest.moved import Moved
 from vmtest.paths import KERNELS
 from vmtest.qemu import Machine
 from vmtest.vm import VM
@@ -59,6 +60,13 @@ class Boot(Protocol):
 
     def __call__(self, vmem: Sequence[str] = (), **more: Any) -> VM:
         """Takes what a Machine is made of; `kernel` where the scenario compares."""
+
+
+class Move(Protocol):
+    """Moves a guest to another QEMU, in which it lives as long as the test."""
+
+    def __call__(self, source: VM, saved: bool = False) -> Moved:
+        """`saved` to a file and restored, else live."""
 
 
 class BootHyperV(Protocol):
@@ -316,6 +324,16 @@ def boot(guests: Guests) -> Boot:
         return vm
 
     return boot_one
+
+
+@pytest.fixture
+def move(guests: Guests) -> Move:
+    def move_one(source: VM, saved: bool = False) -> Moved:
+        vm = Moved(guests.name(), source, saved)
+        guests.add(vm)
+        return vm
+
+    return move_one
 
 
 @pytest.fixture

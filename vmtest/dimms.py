@@ -12,11 +12,15 @@ class Dimms:
     def __init__(self, guest: Monitored) -> None:
         self._guest = guest
 
-    def add(self, name: str, size: str) -> None:
-        """Until the guest has it."""
+    def plug(self, name: str, size: str) -> None:
+        """Tells the guest, and does not wait."""
         arguments = {"qom-type": "memory-backend-ram", "size": parse_size(size), "reserve": False}
         self._guest.qemu("object-add", id=f"mem-{name}", **arguments)
         self._guest.qemu("device_add", driver="pc-dimm", id=name, memdev=f"mem-{name}")
+
+    def add(self, name: str, size: str) -> None:
+        """Until the guest has it."""
+        self.plug(name, size)
         self._wait_system_ram(self.start(name), parse_size(size), there=True)
 
     def remove(self, name: str) -> None:

@@ -17,6 +17,8 @@ from vmtest.units import GIB, format_size, parse_size
 
 OLDEST = (7, 2)
 REQUESTS = "requests.log"
+TRACE = "trace.log"
+DISK = "disk.img"
 UNHURRIED = ARCHITECTURES[HOST].unhurried
 EMULATED = ["-accel", "tcg,thread=multi"]
 DIMMS = GIB  # at most, in all scenarios
@@ -65,6 +67,9 @@ class Machine:
     dimms: bool = False  # it is given some, which takes ACPI
     trace: bool = False  # writes what virtio-mem devices are asked and answer to REQUESTS
     plugin: str = ""  # of QEMU, with what it is told
+    incoming: bool = False  # it waits for the state of another
+    reporting: bool = False  # it reports free pages; what is given back to the host for it is in TRACE
+    low_disk: str = ""  # the size of a disk that reaches memory below 4 GiB only, and begins as zeros
 
     def boot_memory(self) -> str:
         """What it is given: where KASAN is, its shadow of all there may be comes on top."""
@@ -126,6 +131,14 @@ class Machine:
             if self.second_node:
                 options += ",node=1"
             command += ["-device", f"virtio-mem-pci,{options}"]
+        if self.incoming:
+            command += ["-incoming", "defer"]
+        if self.reporting:
+            command += ["-device", "virtio-balloon-pci,free-page-reporting=on"]
+            command += ["-trace", "enable=ram_block_discard_range", "-D", TRACE]
+        if self.low_disk:
+            command += ["-device", "lsi53c895a", "-device", "scsi-hd,drive=disk"]
+            command += ["-drive", f"if=none,id=disk,file={DISK},format=raw,cache=unsafe"]
         if self.plugin:
             command += ["-plugin", self.plugin]
         if self.trace:

@@ -4,8 +4,9 @@
 from vmtest import vmem
 from vmtest.crash import Crash, Vmcore
 from vmtest.dimms import Dimms
-from vmtest.qemu import REQUESTS, Machine
+from vmtest.qemu import DISK, REQUESTS, Machine
 from vmtest.underqemu import UnderQemu
+from vmtest.units import parse_size
 
 
 class VM(UnderQemu):
@@ -23,6 +24,13 @@ class VM(UnderQemu):
             self.driver.load()
         if self.machine.trace:
             self._requests_before = len(self._all_requests())
+
+    def prepare(self) -> None:
+        if self.machine.low_disk:
+            disk = self.directory / DISK
+            with disk.open("wb") as file:
+                file.truncate(parse_size(self.machine.low_disk))
+            self._stack.callback(disk.unlink)
 
     def requests(self) -> list[str]:
         """What the driver has asked its devices since it booted, and the answers, as QEMU traces them."""
