@@ -132,6 +132,33 @@ MUTANTS = [
 ]
 
 
+# A guest that grew.
+GROWN = "test_grown and not remounted and not bounce and not reaches_little and not dimm and not reported"
+THP, FORK, VIRTIO_MEM = "mm/huge_memory.c", "kernel/fork.c", "drivers/virtio/virtio_mem.c"
+GROWN_MUTANTS = [
+    Mutant("nobody is told", "\tmemory_grew();\n\treturn 0;", "\treturn 0;", "mm/memory_hotplug.c"),
+    Mutant("huge pages: the flags are cleared for good", "thp_flags_on_hold = transparent_hugepage_flags;",
+           "thp_flags_on_hold = 0;", THP),
+    Mutant("huge pages come with any memory", "done || !enough_memory_for_thp()", "done", THP),
+    Mutant("huge pages: what was written does not stay", "thp_flags_on_hold &= ~BIT(flag);", ";", THP),
+    Mutant("khugepaged is not started", "done = !start_stop_khugepaged();", ";", THP),
+    Mutant("threads-max: what was written does not stay", "if (!max_threads_written && threads", "if (threads", FORK),
+    Mutant("threads-max counts memory that the kernel cannot use", "threads_for_memory(nr_free_buffer_pages())",
+           "threads_for_memory(totalram_pages())", FORK),
+    Mutant("namespaces do not follow", "type <= UCOUNT_TIME_NAMESPACES", "type < 0", FORK),
+    Mutant("maxima of users: what was written does not stay", "set_bit(type, ucount_max_written);", ";",
+           "kernel/ucount.c"),
+    Mutant("inotify's watches do not follow", "\tmemory_growth_notifier(inotify_growth_notifier);",
+           "\t(void)inotify_growth_notifier;", "fs/notify/inotify/inotify_user.c"),
+    Mutant("fanotify's marks do not follow", "\tmemory_growth_notifier(fanotify_growth_notifier);",
+           "\t(void)fanotify_growth_notifier;", "fs/notify/fanotify/fanotify_user.c"),
+    Mutant("epoll: what was written does not stay", "max_user_watches_written = true;", ";", "fs/eventpoll.c"),
+    Mutant("virtio-mem waits for 50 s", "RETRY_TIMER_MIN_MS\t\t1000", "RETRY_TIMER_MIN_MS\t\t50000", VIRTIO_MEM),
+    Mutant("virtio-mem says each time what is in use", "vm->busy_told = true;", ";", VIRTIO_MEM),
+    Mutant("virtio-mem says a wrong address", ".start = PFN_PHYS(pfn),", ".start = pfn,", VIRTIO_MEM),
+]
+
+
 def between(source: str, first: str, last: str) -> str:
     return source[source.index(first):source.index(last)]
 
@@ -183,4 +210,5 @@ TOPICS: dict[str, Callable[[], Iterator[Planted]]] = {
     "10-resource": resource_mutants,
     "30-contiguous": lambda: planted(FREE_MUTANTS, "test_kunit"),
     "40-crash": lambda: planted(CRASH_MUTANTS, CRASH),
+    "70-grown": lambda: planted(GROWN_MUTANTS, GROWN),
 }

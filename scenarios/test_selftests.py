@@ -16,7 +16,7 @@ DAX = "DAX_KMEM_TEST_DEV=dax0.0 bash dax/dax-kmem-hotplug.sh"
 
 
 @pytest.mark.base("same")
-@pytest.mark.parametrize("hosted", ["", HOSTED], ids=["not_hosted", "hosted"])
+@pytest.mark.parametrize("hosted", [pytest.param("", marks=pytest.mark.long), HOSTED], ids=["not_hosted", "hosted"])
 def test_dax_kmem_hotplug(boot: Boot, hosted: str) -> None:
     vm = boot(memory="4G", cmdline=f"{kmem.PERSISTENT} {MOVABLE} {hosted}")
     vm.sh(kmem.MAKE_DAX_DEVICE)

@@ -9,7 +9,7 @@ import pytest
 from conftest import Boot
 from vmtest import failures, initramfs
 from vmtest.cmdline import FORCED, MOVABLE
-from vmtest.console import Complaint
+from vmtest.console import NO_PAGE_TABLE, Complaint
 from vmtest.flavours import architecture
 from vmtest.units import MIB
 from vmtest.vm import VM
@@ -215,11 +215,7 @@ def test_a_page_cannot_be_allocated(boot: Boot, mode: str) -> None:
 @pytest.mark.architectures("x86_64")  # by its functions
 @pytest.mark.base(
     fails="QEMU closed the guest channel",
-    complains=Complaint(
-        "NULL pointer dereference|Oops: |Kernel panic",
-        "uses a page table that is not there",
-        "the base has 06-page-tables",
-    ),
+    complains=NO_PAGE_TABLE,
 )
 @pytest.mark.parametrize("cmdline", [CMDLINE, MOVABLE])
 @pytest.mark.parametrize("mode", [SBM, BBM])

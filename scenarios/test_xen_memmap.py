@@ -18,10 +18,10 @@ CMDLINE = f"{HOSTED} {ONLINE}"
 
 @pytest.mark.base(fails="the system paid for the memory map", complains=LAZY)
 def test_a_small_dom0_grows_a_lot(boot_dom0: BootDom0) -> None:
-    vm = boot_dom0(dom0="400M,max:400M", memory="10G", cmdline=f"{HOSTED} {MOVABLE}")
-    vm.allow("9G")
+    vm = boot_dom0(dom0="400M,max:400M", memory="6G", cmdline=f"{HOSTED} {MOVABLE}")
+    vm.allow("5G")
     total, free = vm.meminfo()["MemTotal"], vm.boot_memory_free()
-    for gib in [1, 2, 4, 8]:
+    for gib in [1, 4]:
         vm.reach(gib * GIB)
         agree(vm, gib * GIB)
         added = sum(ram.size for ram in vm.hotplugged())

@@ -44,6 +44,13 @@ class Complaint:
     until: str  # when it need not be tolerated any more
 
 
+NO_PAGE_TABLE = Complaint(
+    "NULL pointer dereference|Oops: |Kernel panic",
+    "uses a page table of the direct map that could not be allocated",
+    "the base has 06-page-tables",
+)
+
+
 def crashed_by(cause: str) -> Complaint:
     return Complaint(f"Kernel panic - not syncing: {cause}", "the scenario crashes the guest", "the scenario goes")
 

@@ -21,6 +21,7 @@ from vmtest.flavours import HOST, architecture, flavour
 
 IMAGES = paths.BUILD / "guest"
 VIRTIO_MEM = "/lib/modules/virtio_mem.ko"
+PROGRAMS = ("canary", "fragment", "grants", "pin", "poison", "xenmem")
 INJECTORS = ("lib/notifier-error-inject.ko", "lib/memory-notifier-error-inject.ko", "mm/hwpoison-inject.ko")
 CRASH_KERNEL = "/boot/kernel"
 CAPTURE_IMAGE = "/boot/capture.cpio.gz"
@@ -52,7 +53,7 @@ def _common_files(kernel: str) -> dict[str, Path]:
         "/init": paths.ROOT / "guest/init",
         "/agent": paths.ROOT / "guest/agent",
         "/bin/busybox": tool("busybox", kernel),
-        **{f"/bin/{name}": _compiled(name, kernel) for name in ("canary", "fragment", "grants", "poison", "xenmem")},
+        **{f"/bin/{name}": _compiled(name, kernel) for name in PROGRAMS},
         VIRTIO_MEM: paths.built(kernel, "drivers/virtio/virtio_mem.ko"),
     }
 
