@@ -27,9 +27,10 @@ named() {
 	} | sed -n '1p'
 }
 
-# write_sources NAME SUITE...: suites of security updates are left out where the configuration names no mirror of them.
+# write_sources NAME SUITE...: suites of security updates are left out where the configuration names no mirror of them. What
+# is not released yet may come from a mirror that is behind: it is signed all the same.
 write_sources() {
-	local lists=$BUILD/$1 mirror suite
+	local lists=$BUILD/$1 mirror suite valid
 	mirror=${DEBIAN_MIRROR:-$(named Debian "")}
 	[ -n "$mirror" ] || lack "apt's sources name no mirror of Debian, which this needs packages of" \
 		"name one: make DEBIAN_MIRROR=<URL> ..."
@@ -37,8 +38,10 @@ write_sources() {
 	: >"$lists/status"
 	for suite in "${@:2}"; do
 		[[ $suite != *-security ]] || mirror=$(named Debian-Security -security)
+		valid=
+		[ "$suite" != forky ] || valid=" check-valid-until=no"
 		[ -z "$mirror" ] ||
-			echo "deb [arch=$apt_architecture signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+			echo "deb [arch=$apt_architecture$valid signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
 	done >"$lists/sources.list"
 }
 
