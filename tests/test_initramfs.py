@@ -23,7 +23,7 @@ def test_same_inputs_same_image(tmp_path: Path) -> None:
     (tmp_path / "base.inputs").unlink()
     assert initramfs.image("base").read_bytes() == first
     assert image.stat().st_mtime_ns != made
-    programs = {"canary", "fragment", "grants", "kexec_hotplug", "poison", "xenmem"}
+    programs = {"canary", "fragment", "grants", "kexec_hotplug", "pin", "poison", "xenmem"}
     assert {file.name for file in (tmp_path / "x86_64").iterdir()} == programs
     assert {file.name for file in tmp_path.iterdir()} == {"x86_64"} | {
         f"base{part}" for part in (".cpio.gz", ".inputs", "-capture.cpio.gz", "-capture.inputs")
