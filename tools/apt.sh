@@ -87,3 +87,50 @@ fetch_package() {
 		lack "$package could not be fetched" \
 			"see the lines above; check the network and the proxy, then $tool again; all else works without it"
 }
+
+# download_all NAME OPTION|PACKAGE...: these and all that they depend on, to the current directory.
+download_all() {
+	local lists=$1
+	shift
+	private_apt "$lists" apt-get install -y --download-only --no-install-recommends "$@" &&
+		mv "$BUILD/$lists"/cache/archives/*.deb .
+}
+
+# for provide
+download_into() { mkdir -p "$1" && cd "$1" && download; }
+unpack_into() {
+	local deb
+	mkdir -p "$1"
+	for deb in "$2"/*.deb; do
+		dpkg-deb --fsys-tarfile "$deb" |
+			tar -x -C "$1" --exclude='./usr/share/doc' --exclude='./usr/share/man' --exclude='./usr/share/locale' ||
+			return
+	done
+	cp "$2/pins" "$1"
+}
+
+# provide NAME PINS SUITE...: build/NAME, with packages unpacked in it that are not installed. The caller's `download` fetches them
+# to its current directory, with the lists apt-NAME; they stay in build/dl until PINS, which says what they are, changes.
+provide() {
+	local name=${1//\//-} into=$BUILD/$1 pins=$2 kept=$BUILD/dl/${1//\//-}
+	shift 2
+	lock "$name"
+	if [ "$(cat "$kept/pins" 2>/dev/null)" != "$pins" ]; then
+		need_space 1
+		fetch_lists "apt-$name" "$@" ||
+			lack "the package lists of $* could not be fetched" "check the network and the proxy"
+		rm -rf "$kept.new"
+		run "$name-fetch.log" "Fetching $pins" download_into "$kept.new" ||
+			lack "they could not be fetched" "see the lines above; check the network and the proxy"
+		echo "$pins" >"$kept.new/pins"
+		rm -rf "$kept"
+		mv "$kept.new" "$kept"
+	fi
+	if ! cmp -s "$kept/pins" "$into/pins"; then
+		rm -rf "$into.new"
+		run "$name-unpack.log" "Unpacking them" unpack_into "$into.new" "$kept" ||
+			die "they could not be unpacked" "see the lines above"
+		rm -rf "$into"
+		mv "$into.new" "$into"
+	fi
+}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterable
 
-from vmtest import debian, hyperv, paths
+from vmtest import debian, hyperv, paths, xen
 from vmtest.errors import Failure
 from vmtest.flavours import ARCHITECTURES, FLAVOURS, HOST, architecture, compared
 
@@ -59,8 +59,8 @@ class Environment:
 
 PLAIN = Environment("plain", architectures=tuple(ARCHITECTURES))
 MAKEDUMPFILE = Environment("makedumpfile", (Need(paths.BUILD / "makedumpfile/makedumpfile", ("tools/makedumpfile",)),))
-XEN = Environment("xen", (Need(paths.BUILD / "xen/xen", ("tools/xen",)),), ("", paths.BALLOONED))
-HYPERV = Environment("hyperv", (Need(hyperv.FETCHED / "pins", ("tools/hyperv",)),))
+XEN = Environment("xen", (Need(xen.FETCHED.root / "xen", ("tools/xen",)),), ("", paths.BALLOONED))
+HYPERV = Environment("hyperv", (Need(hyperv.FETCHED.pins, ("tools/hyperv",)),))
 DEBIAN = Environment("debian", (Need(debian.INSTALLED, ("tools/debian",)),), ())
 LIBVIRT = Environment("libvirt", (Need(Path("/usr/sbin/libvirtd"), ("tools/setup", "libvirt")), *DEBIAN.first), ())
 

@@ -13,16 +13,14 @@ from pathlib import Path
 
 from vmtest import initramfs, paths
 from vmtest.errors import Failure
+from vmtest.fetched import Fetched
 from vmtest.iomem import Resource
 from vmtest.qemu import UNHURRIED, Machine
 from vmtest.underqemu import Monitored, UnderQemu
 from vmtest.units import GIB, PAGE, format_size, parse_size
 from vmtest.wait import wait_until
 
-FETCHED = paths.BUILD / "hyperv"  # by tools/hyperv
-QEMU = FETCHED / "usr/bin/qemu-system-x86_64"
-# It runs on its own release's libraries, whatever this machine's are.
-LINKER = "lib/*/ld-linux-x86-64.so.2"
+FETCHED = Fetched(paths.BUILD / "hyperv", "tools/hyperv")
 FIRMWARE = ["seabios/bios-256k.bin", "qemu/kvmvapic.bin", "qemu/linuxboot_dma.bin"]
 MODULES = [
     "drivers/virtio/virtio.ko",
@@ -45,38 +43,25 @@ ENLIGHTENED = (
 PARAMETERS = "/sys/module/hv_balloon/parameters"
 
 
-def _fetched(pattern: str) -> Path:
-    found = sorted(FETCHED.glob(pattern))
-    if not found:
-        raise Failure(f"{FETCHED / pattern} is missing. Run `tools/hyperv`.")
-    return found[-1]
-
-
-def _linked(*options: str) -> list[str]:
-    """How a fetched program is started; with `--list`, what it loads is listed."""
-    libraries = ":".join(str(_fetched(directory)) for directory in ["lib/*-linux-gnu", "usr/lib/*-linux-gnu"])
-    return [str(_fetched(LINKER)), "--library-path", libraries, *options]
-
-
 def _level1_image(kernel: str) -> Path:
     """What runs QEMU on KVM, and level 2's kernel and initramfs."""
     files = {
         "/init": paths.ROOT / "guest/init",
         "/agent": paths.ROOT / "guest/agent",
         "/bin/busybox": initramfs.tool("busybox", kernel),
-        "/bin/chrt": _fetched("usr/bin/chrt"),
-        "/bin/qemu": QEMU,
-        "/lib64/ld-linux-x86-64.so.2": _fetched(LINKER),
+        "/bin/chrt": FETCHED.file("usr/bin/chrt"),
+        "/bin/qemu": FETCHED.qemu,
+        "/lib64/ld-linux-x86-64.so.2": FETCHED.linker,
         "/level2/bzImage": paths.kernel_image(kernel),
         "/level2/initramfs": initramfs.small_image(kernel),
     }
     for program in ["/bin/chrt", "/bin/qemu"]:
-        loaded = initramfs.libraries(files[program], _linked("--list")).values()
+        loaded = initramfs.libraries(files[program], FETCHED.linked("--list")).values()
         files |= {f"/lib/{library.name}": library for library in loaded}
     for file in FIRMWARE:
-        files[f"/firmware/{Path(file).name}"] = _fetched(f"usr/share/{file}")
+        files[f"/firmware/{Path(file).name}"] = FETCHED.file(f"usr/share/{file}")
     for number, module in enumerate(MODULES):
-        files[f"/lib/early/{number:02}.ko"] = _fetched(f"lib/modules/*/kernel/{module}")
+        files[f"/lib/early/{number:02}.ko"] = FETCHED.file(f"lib/modules/*/kernel/{module}")
     # Not packed: unpacking takes an emulated CPU longer than reading does.
     return initramfs.archive(kernel, f"{kernel}-hyperv", files, packed=False)
 
@@ -87,14 +72,12 @@ class Level1(Machine):
 
     def command(self) -> list[str]:
         image = _level1_image(self.kernel)
-        command = ["setpriv", "--pdeathsig", "KILL"]
-        command += ["env", f"QEMU_MODULE_DIR={_fetched('usr/lib/*/qemu')}", *_linked(), str(QEMU)]
-        command += ["-L", str(FETCHED / "usr/share/qemu"), "-L", str(FETCHED / "usr/share/seabios")]
+        command = ["setpriv", "--pdeathsig", "KILL", *FETCHED.emulator()]
         command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         command += ["-object", f"memory-backend-ram,id=boot,size={self.memory},reserve=off"]
         command += ["-machine", "q35,memory-backend=boot", "-m", self.memory]
         command += ["-accel", "tcg", "-cpu", "max,la57=off", "-smp", "1"]
-        command += ["-kernel", str(_fetched("boot/vmlinuz-*")), "-initrd", str(image)]
+        command += ["-kernel", str(FETCHED.file("boot/vmlinuz-*")), "-initrd", str(image)]
         cmdline = f"console=ttyS1 {UNHURRIED} panic=-1 mitigations=off nokaslr no5lvl quiet"
         command += ["-append", cmdline]
         # The console of level 2; that of level 1 comes behind it.

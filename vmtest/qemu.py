@@ -83,6 +83,13 @@ class Machine:
         return 1 if self.one_cpu or self.count_instructions else self.smp
 
     @property
+    def emulator(self) -> list[str]:
+        """How QEMU is started."""
+        program = architecture(self.kernel).qemu
+        require(program)
+        return [program]
+
+    @property
     def accelerators(self) -> list[str]:
         if self.count_instructions:
             return ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
@@ -104,9 +111,8 @@ class Machine:
 
     def command(self) -> list[str]:
         board = architecture(self.kernel)
-        require(board.qemu)
         # The kernel kills QEMU when the harness dies, however it dies.
-        command = ["setpriv", "--pdeathsig", "KILL", board.qemu]
+        command = ["setpriv", "--pdeathsig", "KILL", *self.emulator]
         command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         # Not reserved: memory that a guest never touches costs nothing.
         backend = f"memory-backend-ram,id=boot,size={self.boot_memory()},reserve=off"

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from vmtest import initramfs, paths
 from vmtest.console import Complaint
-from vmtest.errors import Failure
+from vmtest.fetched import Fetched
 from vmtest.iomem import Resource
 from vmtest.qemu import Machine
 from vmtest.underqemu import UnderQemu
 from vmtest.units import KIB, parse_size
 from vmtest.wait import SECONDS, wait_until
 
+FETCHED = Fetched(paths.BUILD / "xen", "tools/xen")
 BALLOON = "/sys/devices/system/xen_memory/xen_memory0"
 LAZY = Complaint(
     "xen_(start|end)_context_switch", "takes the lazy MMU mode of a new task for paused", "the base has 50-xen/0001"
@@ -38,6 +39,11 @@ class Host(Machine):
         return ["-accel", "tcg,thread=multi"]
 
     @property
+    def emulator(self) -> list[str]:
+        # Whatever this machine's QEMU is: 10.0 stops a PVH dom0 while it boots.
+        return FETCHED.emulator()
+
+    @property
     def channel(self) -> str:
         # A PV domain does not know where its memory is: DMA takes the way of the DMA API.
         return super().channel + ",disable-legacy=on,iommu_platform=on"
@@ -48,19 +54,12 @@ class Host(Machine):
         modules = f"{paths.kernel_image(self.kernel)} {cmdline},{image}"
         # QEMU 7.2 gets smap wrong where Xen is concerned.
         cpu, options = "max,-smap", f"com1=115200,8n1 console=com1 bootscrub=0 dom0_mem={self.dom0}"
-        command = ["-kernel", str(hypervisor()), "-initrd", modules]
+        command = ["-kernel", str(FETCHED.file("xen")), "-initrd", modules]
         if self.pvh:
             # And these where a domain uses them that is not PV: its programs die of AVX, and Xen of rdtscp.
             cpu, options = f"{cpu},-xsave,-rdtscp", f"{options} dom0=pvh"
             command += ["-device", "amd-iommu"]
         return command + ["-cpu", cpu, "-append", options]
-
-
-def hypervisor() -> str:
-    path = paths.BUILD / "xen/xen"
-    if not path.exists():
-        raise Failure(f"{path} is missing: Xen has not been fetched yet. Run `tools/xen`.")
-    return str(path)
 
 
 class Dom0(UnderQemu):
