@@ -30,7 +30,7 @@ class Planted(NamedTuple):
 
 
 # A look that is not bracketed is seen as such; without the wait nothing helps.
-LOOKERS = "test_lookers and (all_look or kpageflags or boot_memory or no_page or failure) and not race"
+LOOKERS = "test_lookers and (all_look or kpageflags or boot_memory or no_page or failure or isolated) and not race"
 GUARD = "guard(rcu)();"
 PAGE_ALLOC = '#include "page_alloc.h"\n'
 NO_SECTIONS = "#define rcu_read_lock() do {} while (0)\n#define rcu_read_unlock() do {} while (0)\n"
@@ -52,6 +52,8 @@ LOOKER_MUTANTS = [
            "/* Pageblock boundaries */", "mm/compaction.c"),
     Mutant("compaction: no bracket in its scanners", '#include "internal.h"\n', f'#include "internal.h"\n{NO_SECTIONS}',
            "mm/compaction.c"),
+    Mutant("compaction takes pages of isolated pageblocks", "if (!strict && is_migrate_isolate_page(page))",
+           "if (false)", "mm/compaction.c"),
     Mutant("soft offlining looks without mf_mutex", "guard(mutex)(&mf_mutex);", ";", MEMORY_FAILURE),
     Mutant("unpoisoning looks before it takes mf_mutex", "mutex_lock(&mf_mutex);\n\n\tp = pfn_to_online_page(pfn);",
            "p = pfn_to_online_page(pfn);\n\tmutex_lock(&mf_mutex);", MEMORY_FAILURE),

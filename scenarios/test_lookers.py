@@ -262,6 +262,31 @@ def test_memory_stays_while_its_failure_is_handled(boot: Boot, handler: str) -> 
     assert results == ["waited"], f"memory is gone while its failure is handled: {results}"
 
 
+TAKEN = Complaint(
+    "kernel BUG at .*mm/page_alloc.c|Oops|Kernel panic",
+    "free pages are gone that were there a moment ago",
+    "the base has 05-lookers/0004",
+)
+
+
+@pytest.mark.base(fails="free pages of an isolated pageblock are taken", complains=TAKEN)
+def test_compaction_leaves_isolated_pages_alone(boot: Boot) -> None:
+    """A scanner that has found a pageblock suitable takes none of its pages after it was isolated."""
+    vm = boot(vmem=["4G"], memory="512M", cmdline=MOVABLE)
+    vm.vmem[0].resize("512M")
+    looker.load(vm)
+    state = vm.state_file(vm.block_at(vm.iomem().system_ram("virtio_mem")[-1].end))
+    vm.sh("mkdir /files && mount -t tmpfs -o size=90% tmpfs /files; cd /files")
+    survives = looker.hold_scanner(
+        vm,
+        f"fragment 60 >/dev/null; {COMPACT}",
+        lambda: vm.sh(f"{{ taskset 1 sh -c 'echo offline >{state}'; touch done; }} >/dev/null 2>&1 &"),
+        lambda: vm.sh(f"until [ -e done ]; do usleep 9999; done; rm done; echo online_movable >{state}"),
+    )
+    assert survives, "free pages of an isolated pageblock are taken"
+    vm.vmem[0].resize("0")
+
+
 @pytest.mark.base("absent")
 def test_adding_memory_compacts(boot: Boot) -> None:
     """The memory map that is added takes pages that are not there before the task that adds it has compacted memory."""

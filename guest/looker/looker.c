@@ -12,6 +12,9 @@
  * written or freed, if that does not wait. Reading "hold" then says "waited" or "gone"; "idle" if no memory goes, or
  * nobody came; "missed" if the task was in an RCU read-side critical section and had left that when it stopped.
  *
+ * "scanner" written to hold: when pages are isolated next, a free scanner of compaction stops on another CPU that has found one of
+ * their pageblocks suitable, and goes on when all of them have been found to be free. Reading "hold" then says "gone".
+ *
  * The name of a function written to /sys/kernel/debug/looker/calls: how often it is called from then on is what reading
  * says.
  *
@@ -36,6 +39,7 @@
 
 #define HOLD_MS		800	/* real-time tasks are throttled after 950 */
 #define COME_MS		60000	/* how long a task may take until it looks */
+#define SCAN_MS		200	/* and a scanner: a CPU does nothing else meanwhile */
 #define MOST_SITES	128
 
 static struct site {
@@ -54,6 +58,7 @@ static const char * const state_names[] = {
 static atomic_t state;
 static unsigned long armed_start, armed_end;	/* pfns */
 static int armed_not_on;			/* the CPU that takes the memory offline */
+static bool scanner_wanted;			/* and no task that looks */
 static char held_comm[TASK_COMM_LEN];
 static unsigned long held_addr;
 static struct task_struct *caught;		/* is stopped, so it does not go away */
@@ -105,7 +110,7 @@ static struct kprobe lookup_probe = {
 /* When the task to be held calls pfn_to_online_page() in the place where that is wanted. */
 static int enter(struct kretprobe_instance *look, struct pt_regs *regs)
 {
-	if (atomic_read(&state) != ARMED || *(unsigned long *)regs->sp != held_addr ||
+	if (atomic_read(&state) != ARMED || scanner_wanted || *(unsigned long *)regs->sp != held_addr ||
 	    strcmp(current->comm, held_comm) || smp_processor_id() == armed_not_on)
 		return 1;
 	*(bool *)look->data = in_section(regs);
@@ -197,7 +202,62 @@ static int removed(struct kprobe *probe, struct pt_regs *regs)
 	return 0;
 }
 
-static struct kprobe gone_probes[] = {
+/* start_isolate_page_range(start_pfn, end_pfn, ...): waits for a scanner. */
+static int isolates(struct kprobe *probe, struct pt_regs *regs)
+{
+	unsigned int ms;
+
+	if (atomic_read(&state) != WANTED || !scanner_wanted)
+		return 0;
+	armed_start = regs->di;
+	armed_end = regs->si;
+	armed_not_on = smp_processor_id();
+	atomic_set(&state, ARMED);
+	for (ms = 0; ms < SCAN_MS && atomic_read(&state) < STOPPED; ms++)
+		mdelay(1);
+	atomic_cmpxchg(&state, ARMED, IDLE);
+	return 0;
+}
+
+/* isolate_freepages_block(cc, start_pfn, end_pfn, ...), which begins behind the look at the pageblock's type */
+static int scans(struct kprobe *probe, struct pt_regs *regs)
+{
+	unsigned long last = regs->dx - 1;
+
+	if (!scanner_wanted || smp_processor_id() == armed_not_on || last < armed_start || last >= armed_end ||
+	    atomic_cmpxchg(&state, ARMED, CAUGHT) != ARMED)
+		return 0;
+	caught = current;
+	caught_in_section = false;
+	irq_work_queue(&wake_hog[smp_processor_id()]);
+	return 0;
+}
+
+/* test_pages_isolated(start_pfn, end_pfn, ...) */
+static int test_enter(struct kretprobe_instance *test, struct pt_regs *regs)
+{
+	*(unsigned long *)test->data = regs->di;
+	return !scanner_wanted;
+}
+
+/* All are free: from here on nobody may take one. */
+static int tested(struct kretprobe_instance *test, struct pt_regs *regs)
+{
+	if (!regs->ax)
+		gone(*(unsigned long *)test->data, 1);
+	return 0;
+}
+
+static struct kretprobe test_probe = {
+	.kp.symbol_name = "test_pages_isolated",
+	.entry_handler = test_enter,
+	.handler = tested,
+	.data_size = sizeof(unsigned long),
+};
+
+static struct kprobe probes[] = {
+	{ .symbol_name = "start_isolate_page_range", .pre_handler = isolates },
+	{ .symbol_name = "isolate_freepages_block", .pre_handler = scans },
 	{ .symbol_name = "page_init_poison", .pre_handler = poisoned },
 	{ .symbol_name = "memmap_init_hotplugged", .pre_handler = initialized },
 	{ .symbol_name = "arch_remove_memory", .pre_handler = removed },
@@ -207,7 +267,7 @@ static int notify(struct notifier_block *self, unsigned long action, void *arg)
 {
 	const struct memory_notify *memory = arg;
 
-	if (action != MEM_GOING_OFFLINE || atomic_read(&state) != WANTED)
+	if (action != MEM_GOING_OFFLINE || atomic_read(&state) != WANTED || scanner_wanted)
 		return NOTIFY_OK;
 	armed_start = memory->start_pfn;
 	armed_end = memory->start_pfn + memory->nr_pages;
@@ -273,7 +333,8 @@ static ssize_t hold_write(struct file *file, const char __user *user, size_t cou
 		return -EFAULT;
 	text[count] = 0;
 	atomic_set(&state, IDLE);
-	if (sscanf(text, "%lx %15s", &held_addr, held_comm) != 2)
+	scanner_wanted = sysfs_streq(text, "scanner");
+	if (!scanner_wanted && sscanf(text, "%lx %15s", &held_addr, held_comm) != 2)
 		return -EINVAL;
 	atomic_set(&state, WANTED);
 	return count;
@@ -345,26 +406,26 @@ static const struct file_operations calls_fops = {
 
 static struct dentry *directory;
 
-static void unregister_gone_probes(unsigned int count)
+static void unregister_probes(unsigned int count)
 {
 	while (count--)
-		unregister_kprobe(&gone_probes[count]);
+		unregister_kprobe(&probes[count]);
 }
 
-static int register_gone_probes(void)
+static int register_probes(void)
 {
 	unsigned int i;
 	int error;
 
-	for (i = 0; i < ARRAY_SIZE(gone_probes); i++) {
-		error = register_kprobe(&gone_probes[i]);
-		if (error == -ENOENT && gone_probes[i].pre_handler == initialized) {
+	for (i = 0; i < ARRAY_SIZE(probes); i++) {
+		error = register_kprobe(&probes[i]);
+		if (error == -ENOENT && probes[i].pre_handler == initialized) {
 			/* The base has one function for this and for boot. */
-			gone_probes[i].symbol_name = "memmap_init_range";
-			error = register_kprobe(&gone_probes[i]);
+			probes[i].symbol_name = "memmap_init_range";
+			error = register_kprobe(&probes[i]);
 		}
 		if (error) {
-			unregister_gone_probes(i);
+			unregister_probes(i);
 			return error;
 		}
 	}
@@ -402,7 +463,7 @@ static int __init looker_init(void)
 		stop_hogs();
 		return error;
 	}
-	error = register_gone_probes();
+	error = register_probes();
 	if (error) {
 		unregister_memory_notifier(&notifier);
 		stop_hogs();
@@ -410,15 +471,20 @@ static int __init looker_init(void)
 	}
 	error = register_kprobe(&lookup_probe);
 	if (error) {
-		unregister_gone_probes(ARRAY_SIZE(gone_probes));
+		unregister_probes(ARRAY_SIZE(probes));
 		unregister_memory_notifier(&notifier);
 		stop_hogs();
 		return error;
 	}
 	error = register_kretprobe(&hold_probe);
+	if (!error) {
+		error = register_kretprobe(&test_probe);
+		if (error)
+			unregister_kretprobe(&hold_probe);
+	}
 	if (error) {
 		unregister_kprobe(&lookup_probe);
-		unregister_gone_probes(ARRAY_SIZE(gone_probes));
+		unregister_probes(ARRAY_SIZE(probes));
 		unregister_memory_notifier(&notifier);
 		stop_hogs();
 		return error;
@@ -433,11 +499,12 @@ static int __init looker_init(void)
 static void __exit looker_exit(void)
 {
 	debugfs_remove(directory);
+	unregister_kretprobe(&test_probe);
 	unregister_kretprobe(&hold_probe);
 	if (count_registered)
 		unregister_kprobe(&count_probe);
 	unregister_kprobe(&lookup_probe);
-	unregister_gone_probes(ARRAY_SIZE(gone_probes));
+	unregister_probes(ARRAY_SIZE(probes));
 	unregister_memory_notifier(&notifier);
 	stop_hogs();
 }
