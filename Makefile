@@ -52,7 +52,7 @@ test-all: setup ## the same with what takes long, hours in all; goes on where it
 # is small.
 test-debug: setup ## scenarios on a kernel with KASAN and lockdep, and on one with pageblocks of 4 MiB
 	@$(PYTHON) -m pytest scenarios -k 'not dump and not xen and not hyperv and not offlining and not adding_memory_compacts \
-		and not however_it_goes and not (somebody_looks and not compaction) and not grown' --kernel debug --build
+		and not however_it_goes and not (somebody_looks and not compaction) and not grown and not debian' --kernel debug --build
 	@$(PYTHON) -m pytest scenarios -k 'failures or random' --kernel large --build
 
 kunit: setup ## run the KUnit suites in a guest; K=<kernel>: not the patched one
@@ -84,8 +84,8 @@ submit: setup ## write the mails that would be sent, and say what they lack; TOP
 mutants: build ## plant bugs in the patched kernel and show which tests find them; TOPIC=<one> of them
 	@$(PYTHON) -m mutants $(TOPIC)
 
-check: setup ## check the patches and the sources around them; C=<name> one of checks/
-	@$(PYTHON) -m pytest checks -k '$(C)'
+check: setup ## check the patches and the sources around them as make test does; C=<name> one of checks/
+	@$(PYTHON) -m pytest checks $(if $(C),-k '$(C)',-m 'not long')
 
 clean: ## remove build/ but for downloads
 	@tools/clean

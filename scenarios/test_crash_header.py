@@ -146,19 +146,12 @@ def test_what_fails_changes_nothing(boot: Boot) -> None:
     check(vm, "vetoed")
 
 
-LOAD_AND_UNLOAD = """
-while [ ! -e stop ]; do
-    kexec -s -p /boot/bzImage --initrd=/boot/capture.cpio.gz --append=console=ttyS0
-    kexec -s -p -u
-done >/dev/null 2>&1 && touch stopped &
-"""
-
-
 @pytest.mark.base("absent")
 def test_crash_kernels_come_and_go_while_memory_does(boot: Boot) -> None:
     vm = boot(vmem=["1G"], cmdline=CMDLINE)
+    again = f"while [ ! -e stop ]; do {vm.crash.loader()} && echo >>loaded; kexec -s -p -u; done"
     for turn in range(4):
-        vm.sh(f"rm -f stop stopped; {LOAD_AND_UNLOAD}")
+        vm.sh(f"rm -f stop stopped; {{ {again}; touch stopped; }} >/dev/null 2>&1 &")
         for size in ["1G", "128M", "640M", "256M"]:
             vm.vmem[0].resize(size)
         # The next one that is loaded stays, and memory changes once more at the same time.
@@ -168,6 +161,7 @@ def test_crash_kernels_come_and_go_while_memory_does(boot: Boot) -> None:
         vm.crash.load()
         vm.vmem[0].resize(["1G", "0"][turn % 2])
         check_soon(vm, f"turn {turn}")
+    assert int(vm.sh("wc -l <loaded")) >= 4, "less than one was loaded in each turn"
 
 
 @pytest.mark.base(fails="while one is loaded: the header is wrong")

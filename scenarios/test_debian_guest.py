@@ -12,8 +12,8 @@ from vmtest.units import GIB, MIB, PAGE, parse_size
 pytestmark = pytest.mark.long
 CMDLINE = f"crashkernel=256M {MOVABLE} {HOSTED}"
 
-# As README.md says: the kernel keeps the header of the crash kernel up to date. Debian 12's rule is there to load the
-# crash kernel anew for each memory block, and cannot: udev does not let what it starts do so.
+# As docs/using.md says: the kernel keeps the header of the crash kernel up to date. Debian 12's rule is there to load
+# the crash kernel anew for each memory block, and cannot: udev does not let what it starts do so.
 LET_THE_KERNEL_UPDATE = """
 echo 'KDUMP_KEXEC_ARGS=-s' >>/etc/default/kdump-tools
 ln -s /dev/null /etc/udev/rules.d/50-kdump-tools.rules

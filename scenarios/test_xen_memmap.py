@@ -7,7 +7,6 @@ from conftest import BootDom0
 from dom0 import agree, ask_in_vain, nothing_lost
 from vmtest import failures
 from vmtest.cmdline import HOSTED, MOVABLE, OFFLINE, ONLINE
-from vmtest.errors import Failure
 from vmtest.paths import BALLOONED
 from vmtest.units import GIB, KIB, MIB, memmap, parse_size
 from vmtest.wait import SECONDS, wait_until
@@ -99,10 +98,10 @@ def test_no_memory_to_add_memory(boot_dom0: BootDom0, kernel: str, kind: str) ->
     for after in [1, 2, 5, 12]:
         size += 129 * MIB
         with failures.failing_allocation(vm, kind, after, below="reserve_additional_memory"):
-            try:
-                vm.reach(size, seconds=20 if kernel == "base" else SECONDS)
-            except Failure:
-                assert vm.balloon("info/current_kb") == size, "gives up"
+            vm.ask(size)
+            seconds = 20 if kernel == "base" else SECONDS
+            wait_until(lambda: vm.balloon("info/current_kb") == size, lambda: "gives up", seconds)
+            vm.reach(size)
             hit += failures.failed(vm, kind)
         agree(vm, size)
         assert vm.meminfo()["MemTotal"] == total + size - 512 * MIB - vm.hosted_maps()

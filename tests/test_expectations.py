@@ -7,6 +7,9 @@ from vmtest.paths import ROOT
 
 SCENARIO = """
 import pytest
+from vmtest.errors import Failure
+def fail(text):
+    raise Failure(text)
 {mark}
 def test_story(kernel):
     assert {condition}, "the dump is wrong"
@@ -22,6 +25,7 @@ def test_story(kernel):
         ('@pytest.mark.base(fails="dump is wrong")', "True", {"passed": 1, "failed": 1}),
         ('@pytest.mark.base(fails="dump is wrong")', "False", {"passed": 1, "failed": 1}),
         ('@pytest.mark.base(fails="other")', "kernel == 'patched'", {"passed": 1, "failed": 1}),
+        ('@pytest.mark.base(fails="is stuck")', "kernel == 'patched' or fail('the guest is stuck')", {"passed": 2}),
         ('@pytest.mark.base(fails="divi")', "1 / 0", {"failed": 2}),
         ('@pytest.mark.base("compared")', "kernel == 'both'", {"passed": 1}),
         ('@pytest.mark.base("absent")', "kernel == 'patched'", {"passed": 1}),

@@ -43,10 +43,18 @@ def test_what_passed_is_not_run_again(project: pytest.Pytester, workers: tuple[s
     run(project, *workers).assert_outcomes(passed=3, failed=1, skipped=1, errors=1)
     again = run(project, *workers)
     again.assert_outcomes(passed=1, failed=1, skipped=1, errors=1)
-    again.stdout.fnmatch_lines(["passed before on this tree, and not run again: 2 tests*"])
+    again.stdout.fnmatch_lines(["passed before on the same, and not run again: 2 tests*"])
 
 
-def test_after_a_change_all_run_again(project: pytest.Pytester) -> None:
+def test_after_a_change_all_run_again(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     run(project).assert_outcomes(passed=3, failed=1, skipped=1, errors=1)
     project.makepyfile(changed="")
     run(project).assert_outcomes(passed=3, failed=1, skipped=1, errors=1)
+    monkeypatch.setenv("ACCEL", "tcg")
+    run(project).assert_outcomes(passed=3, failed=1, skipped=1, errors=1)
+
+
+def test_new_results_are_no_change(project: pytest.Pytester) -> None:
+    run(project).assert_outcomes(passed=3, failed=1, skipped=1, errors=1)
+    (project.mkdir("results") / "bench.py").write_text("")
+    run(project).assert_outcomes(passed=1, failed=1, skipped=1, errors=1)

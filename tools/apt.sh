@@ -79,7 +79,8 @@ download_one() {
 fetch_package() {
 	local package=$1 least=$2 tool=$3 into
 	shift 3
-	[ -z "$(fetched "$package")" ] || return 0
+	into=$(fetched "$package")
+	[ -z "$into" ] || ! require_version "$into" "$least" || return 0
 	mkdir -p "$BUILD/dl"
 	into=$(mktemp -d "$BUILD/dl/new.XXXXXX")
 	scratch+=("$into")

@@ -6,6 +6,8 @@ shopt -s inherit_errexit
 
 # One language and one order of file names on every machine.
 export LC_ALL=C.UTF-8
+# Where Debian has mke2fs, and users have no PATH to.
+export PATH=$PATH:/usr/sbin:/sbin
 # What our make was given is not meant for the kernel's make (C= would start sparse there).
 unset MAKEFLAGS MFLAGS MAKELEVEL
 # Set when git calls us, as from a hook; our repositories are others.

@@ -66,7 +66,7 @@ class UnderLibvirt(Linux):
     def _start_daemon(self) -> None:
         # Not as root, so that it is a session's; what it starts ends with it, and it with us.
         command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--user", "--map-user=1000", "--map-group=1000"]
-        command += ["--pid", "--fork", "--kill-child", "--mount-proc", "libvirtd", "--config", "/dev/null"]
+        command += ["--pid", "--fork", "--kill-child", "--mount-proc", "/usr/sbin/libvirtd", "--config", "/dev/null"]
         names = ["HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"]
         environment = os.environ | {name: str(self._sockets) for name in names}
         with open(self.directory / "qemu.log", "wb") as log:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""make test-all goes on where it stopped: what passed is kept in build/test-all by the tree that it passed on, and not
-run again there. A plugin of pytest, for `-p vmtest.resume`."""
+"""make test-all goes on where it stopped: what passed is kept in build/test-all by what it passed on, and not run again
+there. A plugin of pytest, for `-p vmtest.resume`."""
 
+import hashlib
 import os
 import subprocess
 import tempfile
@@ -14,24 +15,40 @@ from vmtest import paths
 
 BEFORE = pytest.StashKey[frozenset[str]]()
 NAME = pytest.StashKey[str]()
+VARIABLES = ("BASE_SRC", "DEBIAN", "ACCEL")  # of make, which change what is tested
+
+
+def git(command: str, root: Path, **variables: str) -> str:
+    environment = os.environ | variables
+    command = f"git {command}"
+    return subprocess.run(
+        command.split(), cwd=root, env=environment, check=True, stdout=subprocess.PIPE, text=True, errors="replace"
+    ).stdout
 
 
 def tree(root: Path) -> str:
-    """The name git has for all that is in the work tree, committed or not, but for what it ignores."""
+    """The name git has for what is in the work tree, committed or not, without what it ignores and without results/."""
     with tempfile.TemporaryDirectory() as scratch:
-        variables = os.environ | {"GIT_INDEX_FILE": f"{scratch}/index"}
-        for command in ("git add --all", "git write-tree"):
-            done = subprocess.run(
-                command.split(), cwd=root, env=variables, check=True, stdout=subprocess.PIPE, text=True
-            )
-    return done.stdout.strip()
+        index = f"{scratch}/index"
+        git("add --all", root, GIT_INDEX_FILE=index)
+        git("rm -r -q --cached --ignore-unmatch results", root, GIT_INDEX_FILE=index)
+        return git("write-tree", root, GIT_INDEX_FILE=index).strip()
+
+
+def key(root: Path) -> str:
+    """What is tested: the work tree, the kernel's as somebody changes it, and what make was told."""
+    parts = [tree(root), *(os.environ.get(name, "") for name in VARIABLES)]
+    kernel = paths.BUILD / "tree"
+    if kernel.exists():
+        parts += [git("rev-parse HEAD", kernel), git("diff HEAD", kernel)]
+    return hashlib.sha1("\0".join(parts).encode()).hexdigest()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         config.stash[BEFORE] = frozenset(config.workerinput["passed_before"])
         return
-    passed = paths.BUILD / "test-all" / tree(config.rootpath)
+    passed = paths.BUILD / "test-all" / key(config.rootpath)
     passed.parent.mkdir(parents=True, exist_ok=True)
     config.stash[BEFORE] = frozenset(passed.read_text().splitlines() if passed.exists() else ())
     config.pluginmanager.register(Keeper(passed))
@@ -43,7 +60,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"passed before on this tree, and not run again: {len(config.stash[BEFORE])} tests"
+    return f"passed before on the same, and not run again: {len(config.stash[BEFORE])} tests"
 
 
 @pytest.hookimpl(tryfirst=True)  # type: ignore[misc]
