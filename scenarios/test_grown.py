@@ -212,6 +212,15 @@ def test_memory_that_nobody_has_used_is_not_reported(boot: Boot) -> None:
 
 
 @pytest.mark.base("same")
+def test_memory_that_was_cleared_is_reported(boot: Boot) -> None:
+    """With init_on_free=1 the kernel has written all of it, and the host has to have it."""
+    vm = boot(vmem=["2G"], cmdline=f"{MOVABLE} init_on_free=1", reporting=True)
+    before = discarded(vm)
+    vm.vmem[0].resize("2G")
+    wait_until(lambda: discarded(vm) - before > GIB, lambda: f"only {discarded(vm) - before} bytes are reported")
+
+
+@pytest.mark.base("same")
 def test_memory_that_is_being_reported_goes_at_once(boot: Boot) -> None:
     vm = boot(vmem=["2G"], cmdline=MOVABLE, reporting=True)
     vm.vmem[0].resize("2G")

@@ -205,8 +205,12 @@ def persistent_memory(boot: Boot) -> tuple[VM, Goes]:
     vm = boot(memory="4G", cmdline=f"{kmem.PERSISTENT} {MOVABLE}")
     vm.sh(kmem.MAKE_DAX_DEVICE)
     kmem.hand_over(vm)
-    (ram,) = vm.iomem().system_ram("kmem")
-    return vm, take_offline(vm, ram.start)
+
+    def back() -> None:
+        vm.sh("until [ -e /gone ]; do usleep 9999; done; rm /gone")
+        kmem.hand_over(vm)
+
+    return vm, (lambda: kmem.start_taking_back(vm), back)
 
 
 def dimm(boot: Boot) -> tuple[VM, Goes]:

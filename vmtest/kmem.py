@@ -27,12 +27,24 @@ def hand_over(vm: Linux) -> None:
     vm.sh("echo dax0.0 >/sys/bus/dax/drivers/kmem/new_id")
 
 
-def take_offline(vm: Linux) -> None:
+def blocks(vm: Linux) -> range:
     (ram,) = vm.iomem().system_ram("kmem")
-    vm.set_state("offline", *range(vm.block_at(ram.start), vm.block_at(ram.end) + 1))
+    return range(vm.block_at(ram.start), vm.block_at(ram.end) + 1)
+
+
+def take_offline(vm: Linux) -> None:
+    vm.set_state("offline", *blocks(vm))
+
+
+TAKE_BACK = "cd /sys/bus/dax/drivers/kmem; echo dax0.0 >unbind; echo dax0.0 >remove_id; cd /"
 
 
 def take_back(vm: Linux) -> None:
     """Of memory that is offline."""
-    vm.sh("echo dax0.0 >/sys/bus/dax/drivers/kmem/unbind")
-    vm.sh("echo dax0.0 >/sys/bus/dax/drivers/kmem/remove_id")
+    vm.sh(TAKE_BACK)
+
+
+def start_taking_back(vm: Linux) -> None:
+    """Of memory that is online. Does not wait: /gone is there when all of it is gone."""
+    states = " ".join(map(vm.state_file, blocks(vm)))
+    vm.sh(f"{{ for state in {states}; do echo offline >$state; done; {TAKE_BACK}; touch /gone; }} >/dev/null 2>&1 &")
