@@ -10,11 +10,12 @@ LOG = """\
 [gw0] [ 44%] FAILED scenarios/test_owners.py::test_devices[patched-a b]
 scenarios/test_kmem.py::test_it[both] PASSED  [ 50%]
 FAILED scenarios/test_owners.py::test_devices[patched-a b]
+scenarios/test_grown.py::test_it[debug] PASSED  [ 50%]
 """
 
 
 def test_the_last_verdict_counts() -> None:
     lines = table(verdicts(LOG)).splitlines()
-    assert "| x86_64 | Xen 4.17, PVH dom0 | balloon | not run | 1 of 1 |" in lines
-    assert "| x86_64 | QEMU | virtio-mem | 1 of 1 | 0 of 1 |" in lines
-    assert "| x86_64 | QEMU | dax/kmem | not run | 1 of 1 |" in lines
+    assert "| x86_64 | Xen 4.17, PVH dom0 | balloon | not run | 1 of 1 | not run |" in lines
+    assert "| x86_64 | QEMU | virtio-mem | 1 of 1 | 0 of 1 | 1 of 1 |" in lines
+    assert "| x86_64 | QEMU | dax/kmem | not run | 1 of 1 | not run |" in lines
