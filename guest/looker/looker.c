@@ -40,7 +40,7 @@
 #define HOLD_MS		800	/* real-time tasks are throttled after 950 */
 #define COME_MS		60000	/* how long a task may take until it looks */
 #define SCAN_MS		200	/* and a scanner: a CPU does nothing else meanwhile */
-#define MOST_SITES	128
+#define MOST_SITES	512
 
 static struct site {
 	unsigned long addr;
