@@ -341,6 +341,14 @@ def test_a_short_race(boot: Boot, who: str, cmdline: str) -> None:
     race(boot(vmem=["4G"], memory="512M", cmdline=cmdline), RACES[who], 12, seed=1)
 
 
+@pytest.mark.long
+@pytest.mark.base("absent")
+@pytest.mark.parametrize("cmdline", [MOVABLE, f"{MOVABLE} {HOSTED}"])
+def test_half_an_hour_of_races(boot: Boot, cmdline: str) -> None:
+    """All that is raced against, in one guest."""
+    race(boot(vmem=["4G"], memory="512M", cmdline=cmdline), "; ".join(RACES.values()), 1200, seed=3)
+
+
 # The base is to die within so many resizes, of 1.5 s on average; it took 11 at most.
 @pytest.mark.long
 @pytest.mark.base(fails="QEMU closed the guest channel", complains=DIES)

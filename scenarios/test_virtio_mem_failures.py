@@ -194,16 +194,36 @@ def test_an_object_cannot_be_allocated_nor_maps_be_hosted(boot: Boot) -> None:
     fail_allocations(vm, "failslab")
 
 
-@pytest.mark.base(
-    fails="the driver gives the device up",
-    complains=Complaint("WARNING: .* at add_pages", "takes that for a mistake", "the base has 06-page-tables/0003"),
-)
+TAKEN_FOR_A_MISTAKE = Complaint("WARNING: .* at add_pages", "takes that for a mistake", "the base has 06-page-tables/0003")
+
+
+@pytest.mark.base(fails="the driver gives the device up", complains=TAKEN_FOR_A_MISTAKE)
 def test_the_second_section_of_what_is_added_cannot_be_allocated(boot: Boot) -> None:
     vm = start(boot, BBM_LARGE, cmdline=MOVABLE)
     before = vm.snapshot()
     assert resize_with_failing_allocation(vm, 256 * MIB, "failslab", 2, below="__add_pages")
     vm.vmem[0].resize("0")
     assert vm.snapshot() == before
+
+
+@pytest.mark.architectures("x86_64")  # which left the mapping
+@pytest.mark.base(fails="are still mapped", complains=TAKEN_FOR_A_MISTAKE)
+def test_memory_that_cannot_be_added_is_not_mapped(boot: Boot) -> None:
+    """There is no memory for its memory map, at no try."""
+    vm = start(boot, cmdline=MOVABLE)
+    before, mapped = vm.snapshot(), vm.direct_map()
+    with failures.failing_allocation(vm, "fail_page_alloc", 1, below="__add_pages"):
+        vm.sh(f"echo -1 >{failures.DEBUG}/fail_page_alloc/times")
+        vm.vmem[0].request("128M")
+        wait_until(lambda: "adding memory failed" in vm.console(), lambda: "nothing is added")
+        vm.driver.settle()
+        assert vm.direct_map() == mapped, f"{vm.direct_map() - mapped} bytes are still mapped"
+        assert vm.snapshot() == before
+    failures.poke(vm.vmem[0], "128M")
+    vm.vmem[0].resize("128M")
+    assert vm.direct_map() == mapped + 128 * MIB
+    vm.vmem[0].resize("0")
+    assert (vm.snapshot(), vm.direct_map()) == (before, mapped)
 
 
 @pytest.mark.base("absent")  # the base oopses if it is a page table, see below

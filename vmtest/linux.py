@@ -105,6 +105,10 @@ class Linux(Guest):
         total = self.meminfo()["MemTotal"]
         return Snapshot(self.iomem().text, self.memory_blocks(), self.zoneinfo(), total)
 
+    def direct_map(self) -> int:
+        """How much memory the kernel maps for itself, in bytes, on x86."""
+        return sum(size for name, size in self.meminfo().items() if name.startswith("DirectMap"))
+
     def pass_hotplug_lock(self) -> None:
         """Until nobody is in the middle of adding or removing a memory block.
 
