@@ -194,7 +194,9 @@ def test_an_object_cannot_be_allocated_nor_maps_be_hosted(boot: Boot) -> None:
     fail_allocations(vm, "failslab")
 
 
-TAKEN_FOR_A_MISTAKE = Complaint("WARNING: .* at add_pages", "takes that for a mistake", "the base has 06-page-tables/0003")
+TAKEN_FOR_A_MISTAKE = Complaint(
+    "WARNING: .* at add_pages", "takes that for a mistake", "the base has 06-page-tables/0003"
+)
 
 
 @pytest.mark.base(fails="the driver gives the device up", complains=TAKEN_FOR_A_MISTAKE)
