@@ -45,7 +45,7 @@ demo: build ## plug and unplug memory in a base and a patched guest, side by sid
 test: setup ## unit tests, checks, KUnit in guests, and scenarios; WITHOUT="xen hyperv" leaves out theirs
 	@$(PYTHON) -m pytest tests checks scenarios -m 'not long' $(ON) --build $(BESIDE)
 
-test-all: setup ## the same with what takes long, hours in all; goes on where it stopped
+test-all: setup tree ## the same with what takes long, hours in all; goes on where it stopped
 	@$(PYTHON) -m pytest -p vmtest.resume tests checks scenarios $(ON) --build $(BESIDE)
 
 # With KASAN, adding_memory_compacts lacks memory, and no guest is small.

@@ -149,9 +149,9 @@ def test_what_fails_changes_nothing(boot: Boot) -> None:
 @pytest.mark.base("absent")
 def test_crash_kernels_come_and_go_while_memory_does(boot: Boot) -> None:
     vm = boot(vmem=["1G"], cmdline=CMDLINE)
-    again = f"while [ ! -e stop ]; do {vm.crash.loader()} && echo >>loaded; kexec -s -p -u; done"
+    again = f"while [ ! -e stop ]; do {vm.crash.loader()} && echo yes >loaded; kexec -s -p -u; done"
     for turn in range(4):
-        vm.sh(f"rm -f stop stopped; {{ {again}; touch stopped; }} >/dev/null 2>&1 &")
+        vm.sh(f"rm -f stop stopped loaded; {{ {again}; touch stopped; }} >/dev/null 2>&1 &")
         for size in ["1G", "128M", "640M", "256M"]:
             vm.vmem[0].resize(size)
         # The next one that is loaded stays, and memory changes once more at the same time.
@@ -160,8 +160,8 @@ def test_crash_kernels_come_and_go_while_memory_does(boot: Boot) -> None:
         # Which is not refused while hotplug updates the one before.
         vm.crash.load()
         vm.vmem[0].resize(["1G", "0"][turn % 2])
+        assert vm.sh("[ ! -e loaded ] || cat loaded"), f"turn {turn}: no crash kernel was loaded"
         check_soon(vm, f"turn {turn}")
-    assert int(vm.sh("wc -l <loaded")) >= 4, "less than one was loaded in each turn"
 
 
 @pytest.mark.base(fails="while one is loaded: the header is wrong")

@@ -205,10 +205,12 @@ def persistent_memory(boot: Boot) -> tuple[VM, Goes]:
     vm = boot(memory="4G", cmdline=f"{kmem.PERSISTENT} {MOVABLE}")
     vm.sh(kmem.MAKE_DAX_DEVICE)
     kmem.hand_over(vm)
+    kmem.take_offline(vm, keep=1)
 
     def back() -> None:
         vm.sh("until [ -e /gone ]; do usleep 9999; done; rm /gone")
         kmem.hand_over(vm)
+        kmem.take_offline(vm, keep=1)
 
     return vm, (lambda: kmem.start_taking_back(vm), back)
 
@@ -280,12 +282,12 @@ def test_compaction_leaves_isolated_pages_alone(boot: Boot) -> None:
     vm.vmem[0].resize("512M")
     looker.load(vm)
     state = vm.state_file(vm.block_at(vm.iomem().system_ram("virtio_mem")[-1].end))
-    vm.sh("mkdir /files && mount -t tmpfs -o size=90% tmpfs /files; cd /files")
+    vm.sh("mkdir /files && mount -t tmpfs -o size=90% tmpfs /files")
     survives = looker.hold_scanner(
         vm,
-        f"fragment 60 >/dev/null; {COMPACT}",
+        f"cd /files; fragment 60 >/dev/null; cd /; {COMPACT}",
         lambda: vm.sh(f"{{ taskset 1 sh -c 'echo offline >{state}'; touch done; }} >/dev/null 2>&1 &"),
-        lambda: vm.sh(f"until [ -e done ]; do usleep 9999; done; rm done; echo online_movable >{state}"),
+        lambda: vm.sh(f"until [ -e done ]; do usleep 9999; done; rm done; echo online_movable >{state} || true"),
     )
     assert survives, "free pages of an isolated pageblock are taken"
     vm.vmem[0].resize("0")

@@ -27,6 +27,7 @@ WORKERS = ("-n", "2", "--dist", "loadgroup")
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("ACCEL", raising=False)
     monkeypatch.setenv("BUILD", str(pytester.path / "build"))
     subprocess.run(["git", "init", "-q"], cwd=pytester.path, check=True)
     (pytester.path / ".gitignore").write_text("*\n!*.py\n")

@@ -79,9 +79,9 @@ download_one() {
 fetch_package() {
 	local package=$1 least=$2 tool=$3 into
 	shift 3
+	mkdir -p "$BUILD/dl"
 	into=$(fetched "$package")
 	[ -z "$into" ] || ! require_version "$into" "$least" || return 0
-	mkdir -p "$BUILD/dl"
 	into=$(mktemp -d "$BUILD/dl/new.XXXXXX")
 	scratch+=("$into")
 	{ fetch_lists "apt-$package" "$@" && run "$package-fetch.log" "Fetching $package of $1" download_one "$package" "$least" "$into"; } ||
@@ -93,6 +93,7 @@ fetch_package() {
 download_all() {
 	local lists=$1
 	shift
+	rm -f "$BUILD/$lists"/cache/archives/*.deb
 	private_apt "$lists" apt-get install -y --download-only --no-install-recommends "$@" &&
 		mv "$BUILD/$lists"/cache/archives/*.deb .
 }

@@ -59,7 +59,7 @@ class Environment:
 
 PLAIN = Environment("plain", architectures=tuple(ARCHITECTURES))
 MAKEDUMPFILE = Environment("makedumpfile", (Need(paths.BUILD / "makedumpfile/makedumpfile", ("tools/makedumpfile",)),))
-XEN = Environment("xen", (Need(xen.FETCHED.root / "xen", ("tools/xen",)),), ("", paths.BALLOONED))
+XEN = Environment("xen", (Need(xen.FETCHED.pins, ("tools/xen",)),), ("", paths.BALLOONED))
 HYPERV = Environment("hyperv", (Need(hyperv.FETCHED.pins, ("tools/hyperv",)),))
 DEBIAN = Environment("debian", (Need(debian.INSTALLED, ("tools/debian",)),), ())
 LIBVIRT = Environment("libvirt", (Need(Path("/usr/sbin/libvirtd"), ("tools/setup", "libvirt")), *DEBIAN.first), ())

@@ -33,7 +33,10 @@ def load(vm: Linux) -> None:
 
 
 def sites(vm: Linux) -> list[Site]:
-    found = re.findall(r"(\S+)(?: \[\w+\])?\+(0x\w+) (\S+) (\d+) (\d+)", vm.sh(f"cat {DIRECTORY}/sites"))
+    text = vm.sh(f"cat {DIRECTORY}/sites")
+    if "too many" in text:
+        raise Failure(f"there are more places that look than {MODULE} has room for")
+    found = re.findall(r"(\S+)(?: \[\w+\])?\+(0x\w+) (\S+) (\d+) (\d+)", text)
     # Of a function that was compiled apart for some of its callers, "name.constprop.0", the name.
     return [
         Site(name.split(".")[0], address, task, int(looks), int(naked)) for name, address, task, looks, naked in found
@@ -135,9 +138,9 @@ def hold_scanner(vm: Linux, look: str, go: Callable[[], Any], back: Callable[[],
             state = hold_once(vm, "scanner", go)
             back()
         except Failure:
-            if "kernel BUG" not in vm.console():
+            if not re.search("kernel BUG|Oops", vm.console()):
                 raise
-        if "kernel BUG" in vm.console():
+        if re.search("kernel BUG|Oops", vm.console()):
             return False
         if state == GONE:
             vm.sh("touch enough")

@@ -28,7 +28,7 @@ class Row:
 
 
 ROWS = [
-    Row("x86_64", "Xen 4.17, PV dom0", "balloon", "test_xen_(balloon|memmap)"),
+    Row("x86_64", "Xen 4.17, PV dom0", "balloon", "test_xen_(balloon|memmap)|xen_domain"),
     Row("x86_64", "Xen 4.17, PVH dom0", "balloon", "test_xen_pvh"),
     Row("x86_64", "Hyper-V's protocol, by QEMU 10.0", "balloon", "test_hyperv"),
     Row("x86_64", "QEMU, libvirt, Debian guest", "virtio-mem", "test_debian_guest.*libvirt"),

@@ -4,7 +4,7 @@
  *
  * /sys/kernel/debug/looker/sites has a line "function+place task looks naked" for each place that has called
  * pfn_to_online_page() so far, and each task there: how often, and how often outside of an RCU read-side critical section.
- * Opening it for writing forgets them.
+ * Opening it for writing forgets them. A last line says "too many" if there was no room for all.
  *
  * "place task" written to /sys/kernel/debug/looker/hold, with a place from that list: of the next memory block that goes
  * offline, the first page that the task looks up there makes it stop right behind the look, where it can be
@@ -48,6 +48,7 @@ static struct site {
 	atomic_long_t looks, naked;
 } sites[MOST_SITES];
 static unsigned int nr_sites;
+static bool too_many;
 static DEFINE_RAW_SPINLOCK(sites_lock);
 
 /* States of one hold, in their order. */
@@ -94,6 +95,7 @@ static int note_site(struct kprobe *probe, struct pt_regs *regs)
 		nr_sites++;
 	}
 	raw_spin_unlock(&sites_lock);
+	too_many |= i == MOST_SITES;
 	if (i < MOST_SITES) {
 		atomic_long_inc(&sites[i].looks);
 		if (!in_section(regs))
@@ -291,6 +293,8 @@ static int sites_show(struct seq_file *file, void *unused)
 	for (i = 0; i < nr_sites; i++)
 		seq_printf(file, "%ps+0x%lx %s %ld %ld\n", (void *)sites[i].addr, sites[i].addr, sites[i].comm,
 			   atomic_long_read(&sites[i].looks), atomic_long_read(&sites[i].naked));
+	if (too_many)
+		seq_puts(file, "too many\n");
 	return 0;
 }
 
@@ -300,6 +304,7 @@ static int sites_open(struct inode *inode, struct file *file)
 		guard(raw_spinlock_irq)(&sites_lock);
 		memset(sites, 0, sizeof(sites));
 		nr_sites = 0;
+		too_many = false;
 	}
 	return single_open(file, sites_show, NULL);
 }
