@@ -57,8 +57,10 @@ def test_a_guest_that_is_reset_gets_its_memory_again(boot: Boot, hosted: str) ->
 
 
 def sleep(vm: VM, state: str) -> None:
-    """Tells a guest to. Its agent's device may not answer any more, so it says on its console what became of it."""
-    vm.sh(f"{{ sleep 1; echo {state} >/sys/power/state; echo slept: $? >/dev/kmsg; }} >/dev/null 2>&1 &")
+    """Tells a guest to. Its agent's device may not answer any more, so it says on its console what became of it, and of
+    its data."""
+    said = f"echo slept: $? >/dev/kmsg; {SUM} >/dev/kmsg"
+    vm.sh(f"{{ sleep 1; echo {state} >/sys/power/state; {said}; }} >/dev/null 2>&1 &")
 
 
 @pytest.mark.architectures("x86_64")
@@ -74,13 +76,26 @@ def test_a_guest_that_slept_gets_what_was_asked_for_meanwhile(boot: Boot) -> Non
     wait_plugged(vm, "2G")
 
 
+def asleep(vm: VM) -> bool:
+    return bool(vm.qemu("query-status")["status"] == "suspended")
+
+
 @pytest.mark.architectures("x86_64")
 @pytest.mark.base("same")
-def test_a_guest_does_not_sleep_where_its_memory_would_be_lost(boot: Boot) -> None:
+def test_a_guest_sleeps_only_where_its_memory_is_kept(boot: Boot) -> None:
     vm = with_data(boot, NOT_HOSTED)
+    content = vm.sh(SUM)
+    # VIRTIO_MEM_F_PERSISTENT_SUSPEND, which newer versions of QEMU have.
+    kept = vm.sh("cut -c 3 /sys/bus/virtio/devices/virtio0/features") == "1"
     sleep(vm, "mem")
-    wait_until(lambda: "slept: 1" in vm.console(), lambda: f"it sleeps:\n{vm.last_words()}")
-    assert "suspending with plugged memory is not supported" in vm.console()
+    if kept:
+        wait_until(lambda: asleep(vm), lambda: f"it stays awake:\n{vm.last_words()}")
+        vm.vmem[0].request("2G")
+        vm.qemu("system_wakeup")
+    wait_until(lambda: "slept: " in vm.console(), lambda: f"it does not wake up:\n{vm.last_words()}")
+    assert kept == ("slept: 0" in vm.console())
+    assert kept != ("suspending with plugged memory is not supported" in vm.console())
+    wait_until(lambda: content in vm.console(), lambda: f"its data are not what they were:\n{vm.last_words()}")
     vm.vmem[0].request("2G")
     wait_plugged(vm, "2G")
 
