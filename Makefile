@@ -48,10 +48,8 @@ test: setup ## unit tests, checks, KUnit in guests, and scenarios; WITHOUT="xen 
 test-all: setup tree ## the same with what takes long, hours in all; goes on where it stopped
 	@$(PYTHON) -m pytest -p vmtest.resume tests checks scenarios $(ON) --build $(BESIDE)
 
-# With KASAN, adding_memory_compacts lacks memory, and no guest is small.
 test-debug: setup ## scenarios on a kernel with KASAN and lockdep, and on one with pageblocks of 4 MiB
-	@$(PYTHON) -m pytest scenarios -k 'not dump and not xen and not hyperv and not offlining and not adding_memory_compacts \
-		and not grown and not debian' --kernel debug --build
+	@$(PYTHON) -m pytest scenarios --kernel debug --build
 	@$(PYTHON) -m pytest scenarios -k 'failures or random' --kernel large --build
 
 kunit: setup ## run the KUnit suites in a guest; K=<kernel>: not the patched one

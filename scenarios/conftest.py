@@ -133,10 +133,12 @@ def is_for(item: pytest.Item, architecture: str) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what is for other architectures."""
-    asked = asked_architecture(config)
-    config.hook.pytest_deselected(items=[item for item in items if not is_for(item, asked)])
-    items[:] = [item for item in items if is_for(item, asked)]
+    """Leaves out what is for other architectures, and what the kernel that was asked for cannot run. KUnit first."""
+    asked, only = asked_architecture(config), config.getoption("--kernel")
+    cannot = flavour(only).cannot if only else ()
+    wanted = [item for item in items if is_for(item, asked) and not any(word in item.nodeid for word in cannot)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    items[:] = sorted(wanted, key=lambda item: "test_kunit" not in item.nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)  # type: ignore[misc]

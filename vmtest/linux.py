@@ -3,31 +3,14 @@
 
 import functools
 from dataclasses import dataclass
-from typing import Callable
 
 from vmtest import proc
 from vmtest.agent import Result
 from vmtest.guest import RUN_SECONDS, Guest
 from vmtest.iomem import Iomem
 from vmtest.units import PAGE, memmap
-from vmtest.wait import wait_until
 
 MEMORY = "/sys/devices/system/memory"
-
-# Reads /proc/iomem line by line. Behind the first memory of virtio-mem, waits to be told to go on.
-READER = """
-rm -f finished go
-: >seen
-mkfifo go
-{
-    wait=virtio_mem
-    while read -r line; do
-        echo "$line" >>seen
-        case $line in *$wait*) wait=none; read -r _ <go ;; esac
-    done </proc/iomem
-    touch finished
-} >/dev/null 2>&1 &
-"""
 
 
 @dataclass(frozen=True)
@@ -45,15 +28,6 @@ class Linux(Guest):
 
     def iomem(self) -> Iomem:
         return Iomem(self.sh("cat /proc/iomem"))
-
-    def read_iomem_while(self, change: Callable[[], None]) -> list[str]:
-        """The lines that a reader of /proc/iomem gets if `change` is made before it is through."""
-        self.sh(READER)
-        wait_until(lambda: "virtio_mem" in self.sh("cat seen"), lambda: "no reader starts")
-        change()
-        self.sh("echo >go")
-        wait_until(lambda: self.run("[ -e finished ]").status == 0, lambda: "the reader hangs")
-        return self.sh("cat seen").splitlines()
 
     def meminfo(self) -> dict[str, int]:
         return proc.meminfo(self.sh("cat /proc/meminfo"))
