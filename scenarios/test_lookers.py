@@ -275,6 +275,7 @@ TAKEN = Complaint(
 )
 
 
+@pytest.mark.long  # by luck: it takes a scanner that comes by
 @pytest.mark.base(fails="free pages of an isolated pageblock are taken", complains=TAKEN)
 def test_compaction_leaves_isolated_pages_alone(boot: Boot) -> None:
     """A scanner that has found a pageblock suitable takes none of its pages after it was isolated."""

@@ -12,7 +12,7 @@ from vmtest.flavours import is_base
 from vmtest.linux import Linux
 from vmtest.wait import wait_until
 
-TRIES, OFTEN, SCANS = 20, 4, 60
+TRIES, OFTEN, SCANS = 20, 4, 400
 GONE, DIES = "gone", "gone, and the kernel dies of it"
 MODULE, DIRECTORY = "guest/looker", "/sys/kernel/debug/looker"
 
@@ -130,9 +130,12 @@ def hold_once(vm: Linux, whom: str, go: Callable[[], Any]) -> str:
 def hold_scanner(vm: Linux, look: str, go: Callable[[], Any], back: Callable[[], Any]) -> bool:
     """The command `look` has a free scanner of compaction at work on the second CPU. Stops it in a pageblock that `go`
     isolates meanwhile, on the first, until that has found the pageblock to be free. Whether the kernel survives that.
-    Half of the time or more compaction has nothing to do, and no scanner comes: 2 in a million end with none."""
+    Most of the time compaction has nothing to do when the pageblock is isolated, and no scanner comes: 60 tries were
+    too few once on a busy host."""
     again = shlex.quote(f"while [ ! -e enough ]; do {look}; done")
     vm.sh(f"rm -f enough; taskset 2 sh -c {again} >/dev/null 2>&1 &")
+    # On a busy host the base may be too slow to take a page before the memory map goes: it is to lose one of many.
+    spared, often = 0, TRIES if is_base(vm.machine.kernel) else 1
     for _ in range(SCANS):
         try:
             state = hold_once(vm, "scanner", go)
@@ -142,7 +145,8 @@ def hold_scanner(vm: Linux, look: str, go: Callable[[], Any], back: Callable[[],
                 raise
         if re.search("kernel BUG|Oops", vm.console()):
             return False
-        if state == GONE:
+        spared += state == GONE
+        if spared == often:
             vm.sh("touch enough")
             return True
     raise Failure(f"no scanner stops in a pageblock that is isolated: {state}")
