@@ -54,8 +54,13 @@ def _common_files(kernel: str) -> dict[str, Path]:
         "/agent": paths.ROOT / "guest/agent",
         "/bin/busybox": tool("busybox", kernel),
         **{f"/bin/{name}": _compiled(name, kernel) for name in PROGRAMS},
-        VIRTIO_MEM: paths.built(kernel, "drivers/virtio/virtio_mem.ko"),
+        **({VIRTIO_MEM: paths.built(kernel, "drivers/virtio/virtio_mem.ko")} if driver_is_module(kernel) else {}),
     }
+
+
+def driver_is_module(kernel: str) -> bool:
+    """Whether virtio-mem's driver has to be loaded. Where it is built in, it has no parameters that a guest can set."""
+    return "CONFIG_VIRTIO_MEM=m\n" in paths.built(kernel, ".config").read_text(encoding="utf-8")
 
 
 def is_native(kernel: str) -> bool:

@@ -22,10 +22,11 @@ SOCKET = "qmp.sock"
 def main(kernel: str) -> None:
     directory, lock = claim(NAME)
     cmdline = f"vmtest.shell {MOVABLE}"
-    command = Machine(kernel, vmem=["16G"], cmdline=cmdline).command()
+    machine = Machine(kernel, vmem=["16G"], cmdline=cmdline)
+    command = machine.command()
     # A socket by its short name: a path from the root could be longer than the kernel allows.
     command += ["-serial", "mon:stdio", "-qmp", f"unix:{SOCKET},server=on,wait=off"]
-    print(f"The {kernel} kernel, 512 MiB, a virtio-mem device of 16 GiB with nothing plugged.")
+    print(f"The {kernel} kernel, {machine.boot_memory()}, a virtio-mem device of 16 GiB with nothing plugged.")
     print("Resize it from a second terminal:")
     print(f"    cd {paths.ROOT} && BUILD={paths.BUILD} /usr/bin/python3 -m vmtest resize 2G")
     print("Look: cat /proc/iomem. Quit: poweroff -f, or Ctrl-A X.", flush=True)

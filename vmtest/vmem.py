@@ -5,6 +5,7 @@ import re
 from abc import ABC, abstractmethod
 
 from vmtest import initramfs
+from vmtest.errors import Failure
 from vmtest.linux import Linux
 from vmtest.underqemu import Monitored
 from vmtest.units import format_size, parse_size
@@ -26,7 +27,10 @@ class Driver:
         self._guest = guest
 
     def load(self, parameters: str = "") -> None:
-        self._guest.sh(f"insmod {initramfs.VIRTIO_MEM} {parameters}")
+        if initramfs.driver_is_module(self._guest.machine.kernel):
+            self._guest.sh(f"insmod {initramfs.VIRTIO_MEM} {parameters}")
+        elif parameters:
+            raise Failure(f"virtio-mem is built into the {self._guest.machine.kernel} kernel: it takes no {parameters}")
 
     def unload(self) -> None:
         self._guest.sh("rmmod virtio_mem")
