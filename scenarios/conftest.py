@@ -24,7 +24,7 @@ from vmtest.console import Complaint
 from vmtest.debian import Computer, Debian
 from vmtest.environments import DEBIAN, HYPERV, LIBVIRT, MAKEDUMPFILE, PLAIN, XEN, Environment, prepare
 from vmtest.errors import Failure
-from vmtest.flavours import ARCHITECTURES, FLAVOURS, HOST, both, compared, flavour, is_base
+from vmtest.flavours import ARCHITECTURES, FLAVOURS, HOST, Flavour, both, compared, flavour, is_base
 from vmtest.guest import HANGS, Guest
 from vmtest.hyperv import HyperV
 from vmtest.libvirt import UnderLibvirt
@@ -132,11 +132,17 @@ def is_for(item: pytest.Item, architecture: str) -> bool:
     return all(architecture in names for names in said)
 
 
+def can_run(item: pytest.Item, kernel: Flavour) -> bool:
+    needed = environments(item) if isinstance(item, pytest.Function) else []
+    if any(environment.name in kernel.without for environment in needed):
+        return False
+    return not any(word in item.nodeid for word in kernel.cannot)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out what is for other architectures, and what the kernel that was asked for cannot run. KUnit first."""
     asked, only = asked_architecture(config), config.getoption("--kernel")
-    cannot = flavour(only).cannot if only else ()
-    wanted = [item for item in items if is_for(item, asked) and not any(word in item.nodeid for word in cannot)]
+    wanted = [item for item in items if is_for(item, asked) and (not only or can_run(item, flavour(only)))]
     config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
     items[:] = sorted(wanted, key=lambda item: "test_kunit" not in item.nodeid)
 

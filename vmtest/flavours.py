@@ -47,6 +47,7 @@ class Flavour:
     basis: str = "tinyconfig"
     suites: Sequence[str] = ()
     skips: Sequence[str] = ()
+    without: Sequence[str] = ()
     cannot: Sequence[str] = ()
     copy_of: str = ""
     measures: str = ""
