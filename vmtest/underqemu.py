@@ -38,8 +38,9 @@ class Monitored(Linux):
         """QEMU knows, even where the console is silent."""
         asked = ["info registers -a", *(f"info lapic {cpu}" for cpu in range(self.machine.cpus))]
         lines: list[str] = []
-        with contextlib.suppress(ConnectionError, TimeoutError, Failure, AttributeError):
-            for command in asked:
+        connected = hasattr(self, "_qmp")
+        with contextlib.suppress(ConnectionError, TimeoutError, Failure):
+            for command in asked if connected else []:
                 lines += self._qmp.execute("human-monitor-command", **{"command-line": command}).splitlines()
         return [f"  | {line.strip()}" for line in lines if CPU_STATE.search(line)]
 

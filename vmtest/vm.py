@@ -35,6 +35,7 @@ class VM(UnderQemu):
         self.dimms = Dimms(self)
         self.crash = Crash(self)
         self.vmcore = Vmcore(self)
+        self._requests_before = 0
 
     def start(self) -> None:
         super().start()
