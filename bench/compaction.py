@@ -56,7 +56,7 @@ def measure_empty(kernel: str, flag: bool) -> int:
     with guest(kernel, [EMPTY], "2G") as vm:
         vm.vmem[0].resize(EMPTY, seconds=SECONDS)
         if flag:
-            vm.sh(f"insmod {module.bring(vm, FLAG)}")
+            module.load(vm, FLAG)
         return min(int(vm.sh("fragment all", SECONDS)) for _ in range(ROUNDS))
 
 

@@ -2,11 +2,11 @@
 """What a dom0 under Xen pays of the memory it booted with for what its balloon driver adds."""
 
 from vmtest import paths
-from vmtest.cmdline import HOSTED, MOVABLE
+from vmtest.cmdline import HOSTED_MOVABLE
 from vmtest.units import GIB, KIB
 from vmtest.xen import Dom0, Host
 
-CMDLINE = f"{HOSTED} {MOVABLE}"
+CMDLINE = HOSTED_MOVABLE
 # In GiB. A PVH domain is slower, and has page tables of the hypervisor's besides.
 SIZES = {"PV": [1, 2, 4, 8], "PVH": [1, 2, 4]}
 

@@ -185,7 +185,7 @@ def test_memory_is_plugged_while_a_crash_kernel_is_loaded(boot: Boot) -> None:
 
 def go_wrong(vm: VM, how: str) -> None:
     """The next update of the header: guest/crasher says how."""
-    vm.sh(f"insmod {module.bring(vm, 'guest/crasher')} how={how}")
+    module.load(vm, "guest/crasher", f"how={how}")
 
 
 @pytest.mark.base(fails="without memory for it: the header is wrong")

@@ -4,13 +4,13 @@
 import pytest
 
 from conftest import BootHyperV
-from vmtest.cmdline import HOSTED, MOVABLE
+from vmtest.cmdline import HOSTED_MOVABLE
 from vmtest.hyperv import HyperV
 from vmtest.linux import MEMORY
 from vmtest.units import GIB, KIB, MIB, PAGE, memmap, parse_size
 from vmtest.wait import wait_until
 
-CMDLINE = f"{HOSTED} {MOVABLE}"
+CMDLINE = HOSTED_MOVABLE
 
 pytestmark = pytest.mark.xdist_group("hyperv")  # such a guest keeps more than one CPU busy
 

@@ -49,7 +49,7 @@ def pages(content: bytes, address: int) -> list[Page]:
 def copied(boot: Boot, kernel: str, cmdline: str, grow: Callable[[VM], None]) -> Copy:
     """The memory map of the last memory block that goes online."""
     vm = boot(vmem=["1G"], kernel=kernel, cmdline=cmdline)
-    vm.sh(f"insmod {module.bring(vm, MODULE)}")
+    module.load(vm, MODULE)
     grow(vm)
     address = int(vm.sh(f"cat {DIRECTORY}/address"), 16)
     before, after = (pages(read(vm, file), address) for file in ("before", "after"))

@@ -7,12 +7,12 @@ import struct
 import pytest
 
 from conftest import Boot
-from vmtest.cmdline import CRASHKERNEL, HOSTED, MOVABLE
+from vmtest.cmdline import CRASHKERNEL, HOSTED_MOVABLE
 from vmtest.console import CRASHED
 from vmtest.units import MIB, STRUCT_PAGE, memmap
 from vmtest.vm import VM
 
-CMDLINE = f"{CRASHKERNEL} {HOSTED} {MOVABLE}"
+CMDLINE = f"{CRASHKERNEL} {HOSTED_MOVABLE}"
 
 
 def vmcoreinfo(vm: VM) -> dict[str, int]:

@@ -4,13 +4,13 @@
 import pytest
 
 from conftest import Boot
-from vmtest.cmdline import HOSTED, KERNEL, MOVABLE, OFFLINE, ONLINE
+from vmtest.cmdline import HOSTED, HOSTED_MOVABLE, KERNEL, MOVABLE, OFFLINE, ONLINE
 from vmtest.proc import Zone
 from vmtest.units import GIB, MIB, PAGE, memmap, parse_size
 from vmtest.vmem import BBM, BBM_LARGE, SBM
 from vmtest.wait import wait_until
 
-CMDLINE = f"{HOSTED} {MOVABLE}"
+CMDLINE = HOSTED_MOVABLE
 
 
 @pytest.mark.base(fails="the system paid for the memory map")

@@ -4,7 +4,7 @@
 import pytest
 
 from conftest import Boot
-from vmtest.cmdline import HOSTED, MOVABLE
+from vmtest.cmdline import HOSTED_MOVABLE, MOVABLE
 from vmtest.linux import Snapshot
 from vmtest.vmem import BBM, SBM
 
@@ -48,7 +48,7 @@ def tail(shown: Snapshot) -> str:
 def test_no_more_is_plugged_than_requested_at_any_moment(boot: Boot, mode: str) -> None:
     vm = boot(
         vmem=["2G"],
-        cmdline=f"{HOSTED} {MOVABLE}",
+        cmdline=HOSTED_MOVABLE,
         trace=True,
     )
     vm.driver.reload(mode)

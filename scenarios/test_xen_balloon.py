@@ -6,6 +6,7 @@ import pytest
 from conftest import BootDom0
 from dom0 import agree
 from vmtest.cmdline import MOVABLE, ONLINE
+from vmtest.flavours import is_base
 from vmtest.paths import BALLOONED
 from vmtest.units import GIB, KIB, MIB, parse_size
 from vmtest.wait import SECONDS, wait_until
@@ -43,7 +44,7 @@ def test_memory_blocks_of_2_gib(boot_dom0: BootDom0, kernel: str) -> None:
     vm.allow("70G")
     for more in [MIB, 130 * MIB]:
         vm.ask(start + more)
-        wait_until(lambda: vm.hotplugged() != [], lambda: "nothing is added", 20 if kernel == "base" else SECONDS)
+        wait_until(lambda: vm.hotplugged() != [], lambda: "nothing is added", 20 if is_base(kernel) else SECONDS)
         vm.reach(start + more)
         agree(vm, start + more)
         (ram,) = vm.hotplugged()

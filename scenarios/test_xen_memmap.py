@@ -6,7 +6,8 @@ import pytest
 from conftest import BootDom0
 from dom0 import agree, ask_in_vain, nothing_lost
 from vmtest import failures
-from vmtest.cmdline import HOSTED, MOVABLE, OFFLINE, ONLINE
+from vmtest.cmdline import HOSTED, HOSTED_MOVABLE, OFFLINE, ONLINE
+from vmtest.flavours import is_base
 from vmtest.paths import BALLOONED
 from vmtest.units import GIB, KIB, MIB, memmap, parse_size
 from vmtest.wait import SECONDS, wait_until
@@ -17,7 +18,7 @@ CMDLINE = f"{HOSTED} {ONLINE}"
 
 @pytest.mark.base(fails="the system paid for the memory map", complains=LAZY)
 def test_a_small_dom0_grows_a_lot(boot_dom0: BootDom0) -> None:
-    vm = boot_dom0(dom0="400M,max:400M", memory="6G", cmdline=f"{HOSTED} {MOVABLE}")
+    vm = boot_dom0(dom0="400M,max:400M", memory="6G", cmdline=HOSTED_MOVABLE)
     vm.allow("5G")
     total, free = vm.meminfo()["MemTotal"], vm.boot_memory_free()
     for gib in [1, 4]:
@@ -99,7 +100,7 @@ def test_no_memory_to_add_memory(boot_dom0: BootDom0, kernel: str, kind: str) ->
         size += 129 * MIB
         with failures.failing_allocation(vm, kind, after, below="reserve_additional_memory"):
             vm.ask(size)
-            seconds = 20 if kernel == "base" else SECONDS
+            seconds = 20 if is_base(kernel) else SECONDS
             wait_until(lambda: vm.balloon("info/current_kb") == size, lambda: "gives up", seconds)
             vm.reach(size)
             hit += failures.failed(vm, kind)

@@ -5,7 +5,7 @@ import pytest
 
 from conftest import BootDom0
 from dom0 import agree, ask_in_vain, nothing_lost
-from vmtest.cmdline import HOSTED, MOVABLE, ONLINE
+from vmtest.cmdline import HOSTED, HOSTED_MOVABLE, ONLINE
 from vmtest.units import GIB, KIB, MIB, memmap
 from vmtest.xen import EXPERIMENTAL
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.complains(EXPERIMENTAL)
 
 @pytest.mark.base(fails="the system paid for the memory map")
 def test_a_small_dom0_grows_a_lot(boot_dom0: BootDom0) -> None:
-    vm = boot_dom0("400M,max:400M", memory="6G", cmdline=f"{HOSTED} {MOVABLE}", pvh=True)
+    vm = boot_dom0("400M,max:400M", memory="6G", cmdline=HOSTED_MOVABLE, pvh=True)
     vm.allow("5G")
     start = vm.held()  # a page less than asked for
     total, free = vm.meminfo()["MemTotal"], vm.boot_memory_free()

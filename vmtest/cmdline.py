@@ -11,6 +11,9 @@ ONLINE = "memhp_default_state=online"
 KERNEL = "memhp_default_state=online_kernel"
 MOVABLE = "memhp_default_state=online_movable"
 
+# What elastic guests have.
+HOSTED_MOVABLE = f"{HOSTED} {MOVABLE}"
+
 CRASHKERNEL = "crashkernel=192M"
 
 

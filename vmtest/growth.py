@@ -6,14 +6,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vmtest.cmdline import HOSTED, MOVABLE
+from vmtest.cmdline import HOSTED_MOVABLE
 from vmtest.errors import Failure
 from vmtest.qemu import Machine
 from vmtest.units import GIB, KIB, parse_size
 from vmtest.vm import VM
 from vmtest.wait import POLL_SECONDS
 
-CMDLINE = f"{HOSTED} {MOVABLE}"
+CMDLINE = HOSTED_MOVABLE
 STUCK_SECONDS = 30.0  # without a memory block more
 
 

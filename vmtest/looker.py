@@ -29,7 +29,8 @@ class Site:
 
 
 def load(vm: Linux) -> None:
-    vm.sh(f"echo 0 >/proc/sys/debug/kprobes-optimization; insmod {module.bring(vm, MODULE)}")
+    vm.sh("echo 0 >/proc/sys/debug/kprobes-optimization")
+    module.load(vm, MODULE)
 
 
 def sites(vm: Linux) -> list[Site]:

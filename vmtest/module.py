@@ -33,6 +33,11 @@ def bring(vm: Linux, directory: str) -> str:
     return file
 
 
+def load(vm: Linux, directory: str, parameters: str = "") -> None:
+    """Brings a module and loads it."""
+    vm.sh(f"insmod {bring(vm, directory)} {parameters}")
+
+
 def insmod(file: str, symbols: Iterable[str], parameters: str = "") -> str:
     """The command that loads a module and passes it the addresses of functions that the kernel
     does not export, as parameters of their names."""
