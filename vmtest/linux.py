@@ -89,4 +89,4 @@ class Linux(Guest):
         Adding, merging, onlining and removing are one critical section of device_hotplug_lock.
         Onlining memory that is online takes that lock and changes nothing (it says EINVAL).
         """
-        self.run(f"echo online >{MEMORY}/memory0/state")
+        self.run(f"for state in {MEMORY}/memory[0-9]*/state; do echo online >$state; break; done")
