@@ -14,6 +14,7 @@ comes by luck, and is not what the scenario is about, is tried again (pytest.ini
 """
 
 import contextlib
+import functools
 import os
 import re
 from typing import Any, Iterator, Protocol, Sequence
@@ -22,14 +23,14 @@ import pytest
 
 from vmtest.console import Complaint
 from vmtest.debian import Computer, Debian
-from vmtest.environments import DEBIAN, HYPERV, LIBVIRT, MAKEDUMPFILE, PLAIN, XEN, Environment, prepare
+from vmtest.environments import DEBIAN, HYPERV, LIBVIRT, MAKEDUMPFILE, PAGES_64K, PLAIN, XEN, Environment, prepare
 from vmtest.errors import Failure
 from vmtest.flavours import ARCHITECTURES, FLAVOURS, HOST, Flavour, both, compared, flavour, is_base
 from vmtest.guest import HANGS, Guest
 from vmtest.hyperv import HyperV
 from vmtest.libvirt import UnderLibvirt
 from vmtest.moved import Moved
-from vmtest.paths import KERNELS
+from vmtest.paths import KERNELS, LARGE_PAGES
 from vmtest.qemu import Machine
 from vmtest.vm import VM
 from vmtest.xen import Dom0, Host
@@ -44,6 +45,7 @@ BY_LUCK = {
 # What has to be there for a scenario, by the fixture that its guests boot with.
 ENVIRONMENTS = {
     "boot": PLAIN,
+    "boot_large_pages": PAGES_64K,
     "plain": PLAIN,
     "makedumpfile": MAKEDUMPFILE,
     "boot_dom0": XEN,
@@ -332,6 +334,11 @@ def boot(guests: Guests) -> Boot:
         return vm
 
     return boot_one
+
+
+@pytest.fixture
+def boot_large_pages(boot: Boot, kernel: str) -> Boot:
+    return functools.partial(boot, kernel=kernel + LARGE_PAGES)
 
 
 @pytest.fixture

@@ -10,9 +10,25 @@ from vmtest.units import GIB, PAGE, memmap
 
 
 @pytest.mark.base("same")
-@pytest.mark.parametrize("hosted", [False, True])
+@pytest.mark.parametrize("hosted", [False, pytest.param(True, marks=pytest.mark.architectures("x86_64"))])
 def test_add_online_offline_remove(boot: Boot, hosted: bool) -> None:
-    vm = boot(dimms=True, cmdline=f"memory_hotplug.memmap_on_memory={int(hosted)}")
+    add_online_offline_remove(boot, hosted)
+
+
+@pytest.mark.architectures("arm64")
+@pytest.mark.base(fails="Operation not permitted")
+def test_what_hosts_its_map_goes_offline(boot: Boot) -> None:
+    add_online_offline_remove(boot, hosted=True)
+
+
+@pytest.mark.architectures("arm64")
+@pytest.mark.base(fails="Operation not permitted")
+def test_what_is_mapped_by_large_entries_goes_offline(boot: Boot) -> None:
+    add_online_offline_remove(boot, hosted=False, more="rodata=noalias")
+
+
+def add_online_offline_remove(boot: Boot, hosted: bool, more: str = "") -> None:
+    vm = boot(dimms=True, cmdline=f"memory_hotplug.memmap_on_memory={int(hosted)} {more}")
     before = vm.snapshot()
     free = vm.meminfo()["MemFree"]
     vm.dimms.add("dimm0", "1G")

@@ -58,6 +58,7 @@ class Environment:
 
 
 PLAIN = Environment("plain", architectures=tuple(ARCHITECTURES))
+PAGES_64K = Environment("pages-64k", boots=(paths.LARGE_PAGES,), architectures=("arm64",))
 MAKEDUMPFILE = Environment("makedumpfile", (Need(paths.BUILD / "makedumpfile/makedumpfile", ("tools/makedumpfile",)),))
 XEN = Environment("xen", (Need(xen.FETCHED.pins, ("tools/xen",)),), ("", paths.BALLOONED))
 HYPERV = Environment("hyperv", (Need(hyperv.FETCHED.pins, ("tools/hyperv",)),))

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = Path(os.environ.get("BUILD", ROOT / "build")).resolve()
 KERNELS = ARCHITECTURES[HOST].kernels  # the two that are compared
 HOTMEM = "hotmem"
+LARGE_PAGES = "-64k"  # behind those of an architecture: with pages of 64 KiB
 BALLOONED = "-ballooned"  # behind base or patched: those without Xen's unpopulated pages
 
 
