@@ -39,6 +39,7 @@ def counted(vm: VM) -> dict[str, float]:
     return {"plug": plug, "unplug": unplug} | walks.count_in(vm, RESOURCES)
 
 
+@pytest.mark.architectures("x86_64")  # whose time stamps count instructions
 @pytest.mark.base("absent")
 def test_nothing_costs_more_than_it_did(boot: Boot) -> None:
     vm = boot(vmem=["4G"], memory="1G", cmdline=f"{blocks.CMDLINE} {MOVABLE}", count_instructions=True)

@@ -48,7 +48,7 @@ def pages(content: bytes, address: int) -> list[Page]:
 
 def copied(boot: Boot, kernel: str, cmdline: str, grow: Callable[[VM], None]) -> Copy:
     """The memory map of the last memory block that goes online."""
-    vm = boot(vmem=["1G"], kernel=kernel, cmdline=cmdline)
+    vm = boot(vmem=["1G"], kernel=kernel, cmdline=cmdline, dimms=grow is dimm)
     module.load(vm, MODULE)
     grow(vm)
     address = int(vm.sh(f"cat {DIRECTORY}/address"), 16)

@@ -19,3 +19,9 @@ def test_the_last_verdict_counts() -> None:
     assert "| x86_64 | Xen 4.17, PVH dom0 | balloon | not run | 1 of 1 | not run |" in lines
     assert "| x86_64 | QEMU | virtio-mem | 1 of 1 | 0 of 1 | 1 of 1 |" in lines
     assert "| x86_64 | QEMU | dax/kmem | not run | 1 of 1 | not run |" in lines
+
+
+def test_what_was_not_run_again_stays() -> None:
+    before = "| x86_64 | QEMU | virtio-mem | 2 of 3 | 4 of 5 | 6 of 7 |\n"
+    lines = table(verdicts("scenarios/test_grown.py::test_it[debug] PASSED  [ 50%]\n"), before).splitlines()
+    assert "| x86_64 | QEMU | virtio-mem | 2 of 3 | 4 of 5 | 1 of 1 |" in lines
