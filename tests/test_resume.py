@@ -59,3 +59,11 @@ def test_new_results_are_no_change(project: pytest.Pytester) -> None:
     run(project).assert_outcomes(passed=3, failed=1, skipped=1, errors=1)
     (project.mkdir("results") / "bench.py").write_text("")
     run(project).assert_outcomes(passed=1, failed=1, skipped=1, errors=1)
+
+
+def test_new_documents_are_no_change_for_scenarios(project: pytest.Pytester) -> None:
+    (project.path / ".gitignore").write_text("*\n!*.py\n!docs/\n!scenarios/\n")
+    (project.mkdir("scenarios") / "test_it.py").write_text("def test_it_too(): pass\n")
+    run(project).assert_outcomes(passed=4, failed=1, skipped=1, errors=1)
+    (project.mkdir("docs") / "some.py").write_text("")
+    run(project).assert_outcomes(passed=3, failed=1, skipped=1, errors=1)

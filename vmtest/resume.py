@@ -26,18 +26,18 @@ def git(command: str, root: Path, **variables: str) -> str:
     ).stdout
 
 
-def tree(root: Path) -> str:
-    """The name git has for what is in the work tree, committed or not, without what it ignores and without results/."""
+def tree(root: Path, *left_out: str) -> str:
+    """The name git has for what is in the work tree, committed or not, without what it ignores and what is left out."""
     with tempfile.TemporaryDirectory() as scratch:
         index = f"{scratch}/index"
         git("add --all", root, GIT_INDEX_FILE=index)
-        git("rm -r -q --cached --ignore-unmatch results", root, GIT_INDEX_FILE=index)
+        git(f"rm -r -q --cached --ignore-unmatch {' '.join(left_out)}", root, GIT_INDEX_FILE=index)
         return git("write-tree", root, GIT_INDEX_FILE=index).strip()
 
 
-def key(root: Path) -> str:
+def key(root: Path, *left_out: str) -> str:
     """What is tested: the work tree, the kernel's as somebody changes it, and what make was told."""
-    parts = [tree(root), *(os.environ.get(name, "") for name in VARIABLES)]
+    parts = [tree(root, "results", *left_out), *(os.environ.get(name, "") for name in VARIABLES)]
     kernel = paths.BUILD / "tree"
     if kernel.exists():
         parts += [git("rev-parse HEAD", kernel), git("diff HEAD", kernel)]
@@ -48,9 +48,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         config.stash[BEFORE] = frozenset(config.workerinput["passed_before"])
         return
-    passed = paths.BUILD / "test-all" / key(config.rootpath)
-    passed.parent.mkdir(parents=True, exist_ok=True)
-    config.stash[BEFORE] = frozenset(passed.read_text().splitlines() if passed.exists() else ())
+    kept = paths.BUILD / "test-all"
+    kept.mkdir(parents=True, exist_ok=True)
+    # Checks read documents, scenarios do not.
+    code = key(config.rootpath, "README.md", "docs")
+    passed = {"": kept / key(config.rootpath), "scenarios/": kept / f"scenarios-{code}"}
+    before = "".join(file.read_text() for file in passed.values() if file.exists())
+    config.stash[BEFORE] = frozenset(before.splitlines())
     config.pluginmanager.register(Keeper(passed))
 
 
@@ -78,9 +82,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
 
 
 class Keeper:
-    """Writes down each test that passed, when it is over."""
+    """Writes down each test that passed, when it is over: in each file for tests whose names begin like that."""
 
-    def __init__(self, passed: Path):
+    def __init__(self, passed: dict[str, Path]):
         self._passed = passed
         self._called: set[str] = set()
 
@@ -88,5 +92,7 @@ class Keeper:
         if report.when == "call" and report.passed:
             self._called.add(report.test)
         elif report.when == "teardown" and report.passed and report.test in self._called:
-            with open(self._passed, "a", encoding="utf-8") as passed:
-                print(report.test, file=passed)
+            for beginning, file in self._passed.items():
+                if report.test.startswith(beginning):
+                    with open(file, "a", encoding="utf-8") as passed:
+                        print(report.test, file=passed)
