@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Nobody looks at a memory map that is gone: from a page frame number to a struct page, while memory goes."""
 
+import functools
 import random
+import re
 from typing import Any, Callable
 
 import pytest
@@ -10,13 +12,15 @@ from conftest import Boot
 from vmtest import elf, kmem, looker
 from vmtest.cmdline import HOSTED, MOVABLE, movable
 from vmtest.console import Complaint
+from vmtest.flavours import flavour
 from vmtest.linux import MEMORY
 from vmtest.units import GIB, MIB, PAGE
 from vmtest.vm import VM
 from vmtest.vmem import BBM
 
-# Where memory that can go is, and how a kprobe finds who asks, are x86's.
-pytestmark = pytest.mark.architectures("x86_64")
+# Where all memory is that can go: in shell commands, $START.
+STARTS = {"x86_64": 4 * GIB, "arm64": 2 * GIB}
+X86 = pytest.mark.architectures("x86_64")
 
 Goes = tuple[Callable[[], Any], Callable[[], Any]]  # asks for memory to go, and waits until it is gone
 
@@ -31,17 +35,17 @@ COMPACT = "echo 1 >/proc/sys/vm/compact_memory"
 KPF_NOPAGE = 1 << 20  # Documentation/admin-guide/mm/pagemap.rst
 PAGE_IDLE = "/sys/kernel/mm/page_idle/bitmap"
 
-# Who looks, by a shell command, at memory from 4 GiB on, where all that can go is: the task's name, and the
-# functions in which it looks pages up.
+# Who looks, by a shell command, at memory that can go: the task's name, and the functions in which it looks pages up.
+A_WORD_EACH = "of=/dev/null bs=64K skip=$((START >> 25))"
 LOOKERS = {
-    "kpageflags": ("dd if=/proc/kpageflags of=/dev/null bs=64K skip=128", "dd", ["get_kpage_info", "kpage_read"]),
-    "kpagecount": ("dd if=/proc/kpagecount of=/dev/null bs=64K skip=128", "dd", ["get_kpage_info", "kpage_read"]),
-    "page_idle": (f"dd if={PAGE_IDLE} of=/dev/null bs=4K skip=32", "dd", ["page_idle_get_folio"]),
+    "kpageflags": (f"dd if=/proc/kpageflags {A_WORD_EACH}", "dd", ["get_kpage_info", "kpage_read"]),
+    "kpagecount": (f"dd if=/proc/kpagecount {A_WORD_EACH}", "dd", ["get_kpage_info", "kpage_read"]),
+    "page_idle": (f"dd if={PAGE_IDLE} of=/dev/null bs=4K skip=$((START >> 27))", "dd", ["page_idle_get_folio"]),
     "compaction": (COMPACT, "sh", ["pageblock_pfn_to_page", "__pageblock_pfn_to_page"]),
 }
 
 DIES = Complaint(
-    "unable to handle|BUG: |Oops|Kernel panic",
+    "[Uu]nable to handle|BUG: |Oops|Kernel panic",
     "a task goes on with a memory map that is gone",
     "the base has 05-lookers",
 )
@@ -73,10 +77,19 @@ def grown(boot: Boot, size: str, cmdline: str = MOVABLE) -> VM:
     return vm
 
 
+def where(vm: VM) -> int:
+    return STARTS[flavour(vm.machine.kernel).architecture]
+
+
+def at(vm: VM, look: str) -> str:
+    """The shell command `look`, which is told where memory is that can go."""
+    return f"START={where(vm)}; {look}"
+
+
 def kcore(vm: VM) -> str:
-    """Reads memory from 4 GiB on in /proc/kcore."""
+    """Reads memory that can go in /proc/kcore."""
     header = bytes.fromhex(vm.sh("head -c 8192 /proc/kcore | hexdump -v -e '1/1 \"%02x\"'"))
-    offset = elf.offset(elf.loads(header), 4 * GIB, 4 * MIB)
+    offset = elf.offset(elf.loads(header), where(vm), 4 * MIB)
     return f"dd if=/proc/kcore of=/dev/null bs=4K skip={offset // PAGE} count=1000"
 
 
@@ -84,7 +97,7 @@ DAMON = f"""
     cd /sys/kernel/mm/damon/admin/kdamonds && echo 1 >nr_kdamonds && cd 0
     echo 1 >contexts/nr_contexts && echo paddr >contexts/0/operations && echo 1 >contexts/0/targets/nr_targets
     echo 1 >contexts/0/targets/0/regions/nr_regions && cd contexts/0/targets/0/regions/0
-    echo $((4 << 30)) >start && echo $((5 << 30)) >end && cd ../../../../../..
+    echo $START >start && echo $((START + (1 << 30))) >end && cd ../../../../../..
     echo on >state; until grep -q damon_get_folio {looker.DIRECTORY}/sites; do usleep 10000; done; echo off >state; cd /
 """
 # With a filter that no page passes.
@@ -92,7 +105,7 @@ HWPOISON = """
     insmod /lib/modules/hwpoison-inject.ko && cd /sys/kernel/debug/hwpoison
     echo $((1 << 20)) >corrupt-filter-flags-mask && echo $((1 << 20)) >corrupt-filter-flags-value
     echo 1 >corrupt-filter-enable"""
-INJECTOR = f"{HWPOISON} && echo $((4 << 18)) >corrupt-pfn; cd /"
+INJECTOR = f"{HWPOISON} && echo $((START >> 12)) >corrupt-pfn; cd /"
 # Compaction for huge pages, in vain again and again, so that it forgets which pageblocks it need not try: not as often
 # with KASAN.
 DIRECT_COMPACTION = """
@@ -101,7 +114,7 @@ DIRECT_COMPACTION = """
     for i in $(seq 200); do echo 600 >/proc/sys/vm/nr_hugepages; [ $(date +%s) -lt $end ] || break; done
     echo 0 >/proc/sys/vm/nr_hugepages; cd /
 """
-# What else looks pages up on demand, and a function that does, or has the one that does compiled into it.
+# What else looks pages up on demand, and a pattern for the function that does, or has that compiled into it.
 AT_ONCE = {
     DIRECT_COMPACTION: "__reset_isolation_pfn",
     "cat /proc/pagetypeinfo >/dev/null": "pagetypeinfo_show",
@@ -109,7 +122,8 @@ AT_ONCE = {
     "echo 1 >/sys/kernel/debug/split_huge_pages": "split_huge_pages",
     DAMON: "damon_get_folio",
     INJECTOR: "hwpoison_inject",
-    "cd /sys/kernel/debug/hwpoison; echo 0 >corrupt-filter-enable; poison corrupt-pfn; cd /": "smaps_pte",
+    "cd /sys/kernel/debug/hwpoison; echo 0 >corrupt-filter-enable; poison corrupt-pfn; cd /":
+        "smaps_pte|leaf_entry_page",
 }
 
 
@@ -119,17 +133,17 @@ def test_all_look_under_rcu(boot: Boot) -> None:
     vm.sh(FILES, AT_LAST)
     looker.forget(vm)
     for look, _, _ in LOOKERS.values():
-        vm.sh(f"{look} 2>/dev/null", AT_LAST)
+        vm.sh(f"{at(vm, look)} 2>/dev/null", AT_LAST)
     vm.vmem[0].resize("512M")
     at_once = AT_ONCE | {kcore(vm): "kcore"}
     for look in at_once:
-        vm.sh(look, AT_LAST)
+        vm.sh(at(vm, look), AT_LAST)
     seen = looker.sites(vm)
     naked = [site for site in seen if site.naked and site.function not in HOLD_ON]
     functions = [site.function for site in seen]
     blind = [
         needed for needed in ["pageblock_pfn_to_page", *at_once.values()]
-        if not any(needed in function for function in functions)
+        if not any(re.search(needed, function) for function in functions)
     ]
     assert not naked and not blind, f"these look outside of RCU: {naked}, and these did not look: {blind}"
 
@@ -173,7 +187,9 @@ def test_memory_stays_while_somebody_looks(boot: Boot, who: str) -> None:
         vm.vmem[0].resize("896M")
         vm.vmem[0].resize("1G")
 
-    results = looker.hold_while_memory_goes(vm, *LOOKERS[who], lambda: vm.vmem[0].request("896M"), back)
+    look, task, functions = LOOKERS[who]
+    request = functools.partial(vm.vmem[0].request, "896M")
+    results = looker.hold_while_memory_goes(vm, at(vm, look), task, functions, request, back)
     assert results == ["waited"] * len(results), f"memory is gone while somebody looks: {results}"
     vm.sh("umount /files")
     vm.vmem[0].resize("0")
@@ -216,7 +232,7 @@ def persistent_memory(boot: Boot) -> tuple[VM, Goes]:
 
 
 def dimm(boot: Boot) -> tuple[VM, Goes]:
-    vm = boot(cmdline=MOVABLE)
+    vm = boot(dimms=True, cmdline=MOVABLE)
     vm.dimms.add("dimm0", "256M")
 
     def back() -> None:
@@ -239,11 +255,14 @@ def big_block(boot: Boot) -> tuple[VM, Goes]:
 
 
 @pytest.mark.base(fails="memory is gone while somebody looks", may_complain=DIES)
-@pytest.mark.parametrize("way", [boot_memory, persistent_memory, dimm, big_block])
+@pytest.mark.parametrize(
+    "way", [pytest.param(boot_memory, marks=X86), pytest.param(persistent_memory, marks=X86), dimm, big_block]
+)
 def test_memory_stays_however_it_goes(boot: Boot, way: Callable[[Boot], tuple[VM, Goes]]) -> None:
     vm, goes = way(boot)
     looker.load(vm)
-    results = looker.hold_while_memory_goes(vm, *LOOKERS["kpageflags"], *goes)
+    look, task, functions = LOOKERS["kpageflags"]
+    results = looker.hold_while_memory_goes(vm, at(vm, look), task, functions, *goes)
     assert results == ["waited"] * len(results), f"memory is gone while somebody looks: {results}"
 
 
@@ -255,6 +274,7 @@ HANDLERS = {
 }
 
 
+@X86  # where boot memory can go
 @pytest.mark.base(fails="memory is gone while its failure is handled", may_complain=DIES)
 @pytest.mark.parametrize("handler", HANDLERS)
 def test_memory_stays_while_its_failure_is_handled(boot: Boot, handler: str) -> None:
@@ -314,7 +334,7 @@ def race(vm: VM, look: str, resizes: int, seed: int) -> None:
     """Resizes at random while two loops look and files come and go."""
     chosen = random.Random(seed)
     vm.sh("mkdir -p /files && mount -t tmpfs -o size=90% tmpfs /files")
-    looker.start(vm, look)
+    looker.start(vm, at(vm, look))
     vm.sh(
         "{ while [ ! -e enough ]; do for i in $(seq 60); do dd if=/dev/zero of=/files/$i bs=1M count=8; done"
         "; for i in $(seq 1 2 60) $(seq 2 2 60); do rm -f /files/$i; done; done; touch files_end; } >/dev/null 2>&1 &"
@@ -327,7 +347,7 @@ def race(vm: VM, look: str, resizes: int, seed: int) -> None:
     vm.vmem[0].resize("0")
 
 
-RACES = {"compaction": COMPACT, "kpageflags": "dd if=/proc/kpageflags of=/dev/null bs=1M skip=8"}
+RACES = {"compaction": COMPACT, "kpageflags": "dd if=/proc/kpageflags of=/dev/null bs=1M skip=$((START >> 29))"}
 
 
 @pytest.mark.base("absent")

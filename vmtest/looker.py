@@ -29,7 +29,7 @@ class Site:
 
 
 def load(vm: Linux) -> None:
-    vm.sh("echo 0 >/proc/sys/debug/kprobes-optimization")
+    vm.sh("cd /proc/sys/debug && [ ! -e kprobes-optimization ] || echo 0 >kprobes-optimization")
     module.load(vm, MODULE)
 
 

@@ -74,14 +74,29 @@ static int hog_wanted_on = -1;
 /* Whether the interrupted code is in an RCU read-side critical section of any kind. */
 static bool in_section(struct pt_regs *regs)
 {
-	return (preempt_count() & (PREEMPT_MASK | SOFTIRQ_MASK)) || rcu_preempt_depth() ||
-	       !(regs->flags & X86_EFLAGS_IF);
+	return (preempt_count() & (PREEMPT_MASK | SOFTIRQ_MASK)) || rcu_preempt_depth() || regs_irqs_disabled(regs);
+}
+
+/* At the entry of a function: where it returns to. */
+static unsigned long caller(struct pt_regs *regs)
+{
+#ifdef CONFIG_ARM64
+	return regs->regs[30];
+#else
+	return *(unsigned long *)regs->sp;
+#endif
+}
+
+/* And what it is given. */
+static unsigned long argument(struct pt_regs *regs, unsigned int number)
+{
+	return regs_get_kernel_argument(regs, number);
 }
 
 /* At the entry of pfn_to_online_page(). */
 static int note_site(struct kprobe *probe, struct pt_regs *regs)
 {
-	unsigned long addr = *(unsigned long *)regs->sp;
+	unsigned long addr = caller(regs);
 	unsigned int i;
 
 	/* For lockdep, probes are NMIs, and have to try. */
@@ -112,7 +127,7 @@ static struct kprobe lookup_probe = {
 /* When the task to be held calls pfn_to_online_page() in the place where that is wanted. */
 static int enter(struct kretprobe_instance *look, struct pt_regs *regs)
 {
-	if (atomic_read(&state) != ARMED || scanner_wanted || *(unsigned long *)regs->sp != held_addr ||
+	if (atomic_read(&state) != ARMED || scanner_wanted || caller(regs) != held_addr ||
 	    strcmp(current->comm, held_comm) || smp_processor_id() == armed_not_on)
 		return 1;
 	*(bool *)look->data = in_section(regs);
@@ -122,7 +137,7 @@ static int enter(struct kretprobe_instance *look, struct pt_regs *regs)
 /* When it has returned. */
 static int catch(struct kretprobe_instance *look, struct pt_regs *regs)
 {
-	const struct page *page = (struct page *)regs->ax;
+	const struct page *page = (struct page *)regs_return_value(regs);
 	unsigned long pfn;
 
 	if (!page)
@@ -186,21 +201,21 @@ static void gone(unsigned long pfn, unsigned long nr_pages)
 /* page_init_poison(page, size) */
 static int poisoned(struct kprobe *probe, struct pt_regs *regs)
 {
-	gone(page_to_pfn((struct page *)regs->di), regs->si / sizeof(struct page));
+	gone(page_to_pfn((struct page *)argument(regs, 0)), argument(regs, 1) / sizeof(struct page));
 	return 0;
 }
 
 /* memmap_init_hotplugged(nr_pages, nid, zone, pfn, ...), or memmap_init_range() with the same */
 static int initialized(struct kprobe *probe, struct pt_regs *regs)
 {
-	gone(regs->cx, regs->di);
+	gone(argument(regs, 3), argument(regs, 0));
 	return 0;
 }
 
 /* arch_remove_memory(address, size, ...) */
 static int removed(struct kprobe *probe, struct pt_regs *regs)
 {
-	gone(PHYS_PFN(regs->di), PHYS_PFN(regs->si));
+	gone(PHYS_PFN(argument(regs, 0)), PHYS_PFN(argument(regs, 1)));
 	return 0;
 }
 
@@ -211,8 +226,8 @@ static int isolates(struct kprobe *probe, struct pt_regs *regs)
 
 	if (atomic_read(&state) != WANTED || !scanner_wanted)
 		return 0;
-	armed_start = regs->di;
-	armed_end = regs->si;
+	armed_start = argument(regs, 0);
+	armed_end = argument(regs, 1);
 	armed_not_on = smp_processor_id();
 	atomic_set(&state, ARMED);
 	for (ms = 0; ms < SCAN_MS && atomic_read(&state) < STOPPED; ms++)
@@ -224,7 +239,7 @@ static int isolates(struct kprobe *probe, struct pt_regs *regs)
 /* isolate_freepages_block(cc, start_pfn, end_pfn, ...), which begins behind the look at the pageblock's type */
 static int scans(struct kprobe *probe, struct pt_regs *regs)
 {
-	unsigned long last = regs->dx - 1;
+	unsigned long last = argument(regs, 2) - 1;
 
 	if (!scanner_wanted || smp_processor_id() == armed_not_on || last < armed_start || last >= armed_end ||
 	    atomic_cmpxchg(&state, ARMED, CAUGHT) != ARMED)
@@ -238,14 +253,14 @@ static int scans(struct kprobe *probe, struct pt_regs *regs)
 /* test_pages_isolated(start_pfn, end_pfn, ...) */
 static int test_enter(struct kretprobe_instance *test, struct pt_regs *regs)
 {
-	*(unsigned long *)test->data = regs->di;
+	*(unsigned long *)test->data = argument(regs, 0);
 	return !scanner_wanted;
 }
 
 /* All are free: from here on nobody may take one. */
 static int tested(struct kretprobe_instance *test, struct pt_regs *regs)
 {
-	if (!regs->ax)
+	if (!regs_return_value(regs))
 		gone(*(unsigned long *)test->data, 1);
 	return 0;
 }
