@@ -276,7 +276,11 @@ HANDLERS = {
 
 @X86  # where boot memory can go
 @pytest.mark.base(fails="memory is gone while its failure is handled", may_complain=DIES)
-@pytest.mark.parametrize("handler", HANDLERS)
+@pytest.mark.parametrize(
+    "handler",
+    # With a third job beside it, this one failed once, for a reason that is not known.
+    [pytest.param(each, marks=[pytest.mark.long] if each == "memory_failure" else []) for each in HANDLERS],
+)
 def test_memory_stays_while_its_failure_is_handled(boot: Boot, handler: str) -> None:
     """Memory that goes offline takes the mutex, or fails."""
     vm, address = movable_boot_memory(boot)
