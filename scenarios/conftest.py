@@ -127,8 +127,7 @@ def asked_architecture(config: pytest.Config) -> str:
 
 
 def is_for(item: pytest.Item, architecture: str) -> bool:
-    mark = item.get_closest_marker("architectures")
-    said = [mark.args] if mark else []
+    said = [mark.args for mark in item.iter_markers("architectures")]
     if isinstance(item, pytest.Function):
         said += [environment.architectures for environment in environments(item)]
     return all(architecture in names for names in said)

@@ -31,6 +31,7 @@ def test_dump_holds_what_was_plugged(boot: Boot) -> None:
     assert vm.vmcore.loads() == promised
 
 
+@pytest.mark.architectures("x86_64", "arm64")  # others make the header after the crash
 @pytest.mark.base("same")
 @pytest.mark.complains(CRASHED)
 def test_dump_holds_what_was_there_when_it_was_prepared(boot: Boot) -> None:
@@ -48,6 +49,23 @@ def test_dump_holds_what_was_there_when_it_was_prepared(boot: Boot) -> None:
     assert [load for load in promised if load not in empty] == [Load(ram.start, ram.end) for ram in plugged]
     vm.crash.now()
     assert vm.vmcore.loads() == promised
+
+
+@pytest.mark.architectures("s390x")  # where the header is made after the crash, and the device is asked
+@pytest.mark.base("same")
+@pytest.mark.may_complain(CRASHED)  # the last words of a kernel that crashes do not always come out
+def test_dump_holds_what_was_plugged_when_it_crashed(boot: Boot) -> None:
+    vm = boot(vmem=["2G"], cmdline=f"{CRASHKERNEL} {MOVABLE}")
+    vm.crash.load()
+    vm.vmem[0].resize("1G")
+    vm.set_state("offline", vm.block_at(vm.iomem().one(vm.vmem[0].owner).start) + 2)
+    vm.vmem[0].resize("896M")
+    plugged = vm.iomem().under(vm.vmem[0].owner)
+    assert len(plugged) == 2
+    vm.crash.now()
+    vm.driver.load()
+    found = [load for load in vm.vmcore.loads() if load.start >= plugged[0].start]
+    assert found == [Load(ram.start, ram.end) for ram in plugged]
 
 
 @pytest.mark.architectures("x86_64")  # makedumpfile is for the host's

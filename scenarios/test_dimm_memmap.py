@@ -8,6 +8,8 @@ from vmtest.cmdline import HOSTED
 from vmtest.linux import MEMORY
 from vmtest.units import GIB, PAGE, memmap
 
+pytestmark = pytest.mark.architectures("x86_64", "arm64")
+
 
 @pytest.mark.base("same")
 @pytest.mark.parametrize("hosted", [False, pytest.param(True, marks=pytest.mark.architectures("x86_64"))])

@@ -23,6 +23,7 @@ NOTED = "sleep 2"
 FREE_KIB = 40 << 10  # of the memory that a disk reaches
 
 
+@pytest.mark.architectures("x86_64", "arm64")  # QEMU emulates no s390x that has huge pages
 @pytest.mark.base(fails="huge pages are not as")
 def test_huge_pages_come_with_the_memory(boot: Boot) -> None:
     born = limits.thp(boot(memory="1G"))
@@ -79,6 +80,7 @@ def test_memory_that_the_kernel_cannot_use_raises_no_limit_on_its_data(boot: Boo
     assert all(value <= 1.1 * before[name] for name, value in limits.following(vm).items())
 
 
+@pytest.mark.architectures("x86_64", "arm64")  # the same
 @pytest.mark.base("same")
 def test_what_somebody_wrote_stays(boot: Boot) -> None:
     vm = boot(vmem=["4G"], memory="256M", cmdline=KERNEL)
@@ -169,7 +171,7 @@ def test_memory_goes_soon_after_it_is_not_in_use_any_more(boot: Boot) -> None:
 def test_the_log_says_where_memory_is_in_use(boot: Boot) -> None:
     vm = boot(vmem=["1G"], cmdline=MOVABLE)
     shrink_around_a_pinned_page(vm)
-    (ram,) = vm.iomem().under("virtio0")
+    (ram,) = vm.iomem().under(vm.vmem[0].owner)
     said = re.findall(r"0x(\w+) bytes cannot be unplugged yet.* in \[0x(\w+)-0x(\w+)\]", vm.sh("sleep 4; dmesg"))
     assert len(said) == 1, "nothing says, or too much, what is in the way"
     left, start, end = (int(number, 16) for number in said[0])

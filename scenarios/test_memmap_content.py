@@ -72,6 +72,7 @@ def dimm(vm: VM) -> None:
     vm.dimms.add("dimm0", "256M")
 
 
+@pytest.mark.architectures("x86_64", "arm64")  # by the order of bytes in a word
 @pytest.mark.base("compared")
 @pytest.mark.parametrize(
     "grow, cmdline, kept",

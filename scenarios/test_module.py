@@ -14,12 +14,12 @@ def test_reload_when_nothing_is_plugged(boot: Boot) -> None:
     vm.vmem[0].resize("512M")
     vm.vmem[0].resize("0")
     vm.driver.unload()
-    assert vm.iomem().named("virtio0") == []
+    assert vm.iomem().named(vm.vmem[0].owner) == []
 
     vm.driver.load()
     assert vm.snapshot() == loaded
     vm.vmem[0].resize("1G")
-    (ram,) = vm.iomem().under("virtio0")
+    (ram,) = vm.iomem().under(vm.vmem[0].owner)
     assert str(ram).endswith("System RAM (virtio_mem)")
     vm.vmem[0].resize("0")
     assert vm.snapshot() == loaded

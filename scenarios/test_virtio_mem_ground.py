@@ -40,7 +40,7 @@ def test_memory_in_use_by_the_kernel_stays_and_the_rest_goes(boot: Boot) -> None
     vm.driver.settle()
     assert vm.vmem[0].plugged() > 0
 
-    (ram,) = vm.iomem().under("virtio0")
+    (ram,) = vm.iomem().under(vm.vmem[0].owner)
     before = len(vm.console())
     offlined = vm.try_state("offline", vm.block_at(ram.start), seconds=20)
     assert offlined.status != 0 and "resource busy" in offlined.text

@@ -10,15 +10,15 @@ from vmtest.vm import VM
 
 
 def added(vm: VM) -> list[str]:
-    """What lies below the device, which is the guest's first: virtio0."""
-    return [str(entry) for entry in vm.iomem().under("virtio0")]
+    """What lies below the device."""
+    return [str(entry) for entry in vm.iomem().under(vm.vmem[0].owner)]
 
 
 @pytest.mark.base("same")
 @pytest.mark.parametrize("step", [128, 256, 512])
 def test_one_line_at_every_step(boot: Boot, step: int) -> None:
     vm = boot(vmem=["4G"], cmdline=MOVABLE)
-    start = vm.iomem().one("virtio0").start
+    start = vm.iomem().one(vm.vmem[0].owner).start
     before = vm.snapshot()
     for plugged in range(step, 2048 + step, step):
         vm.vmem[0].resize(f"{plugged}M")
@@ -32,7 +32,7 @@ def test_one_line_at_every_step(boot: Boot, step: int) -> None:
 @pytest.mark.base("same")
 def test_unplug_in_the_middle_splits_and_plugging_merges_again(boot: Boot) -> None:
     vm = boot(vmem=["2G"], cmdline=MOVABLE)
-    start = vm.iomem().one("virtio0").start
+    start = vm.iomem().one(vm.vmem[0].owner).start
     before = vm.snapshot()
     vm.vmem[0].resize("2G")
     whole = added(vm)

@@ -11,8 +11,9 @@ from elftools.elf.elffile import ELFFile  # type: ignore[import]
 from vmtest.units import PAGE
 
 ET_CORE = 4
-# Where the kernel is linked to: Documentation/arch/x86/x86_64/mm.rst and Documentation/arch/arm64/memory.rst.
-KERNEL_MAP = {"EM_X86_64": 0xFFFFFFFF80000000, "EM_AARCH64": 0xFFFF800000000000}
+# Where the kernel is linked to: Documentation/arch/x86/x86_64/mm.rst, Documentation/arch/arm64/memory.rst, and
+# CONFIG_KERNEL_IMAGE_BASE of s390.
+KERNEL_MAP = {"EM_X86_64": 0xFFFFFFFF80000000, "EM_AARCH64": 0xFFFF800000000000, "EM_S390": 0x3FFE0000000}
 
 
 @dataclass(frozen=True)

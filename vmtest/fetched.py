@@ -35,9 +35,10 @@ class Fetched:
 
     @property
     def qemu(self) -> Path:
-        return self.file("usr/bin/qemu-system-x86_64")
+        return self.file("usr/bin/qemu-system-*")
 
     def emulator(self) -> list[str]:
         """How QEMU is started."""
         command = ["env", f"QEMU_MODULE_DIR={self.file('usr/lib/*/qemu')}", *self.linked(), str(self.qemu)]
-        return command + ["-L", str(self.file("usr/share/qemu")), "-L", str(self.file("usr/share/seabios"))]
+        firmware = [self.root / "usr/share" / name for name in ("qemu", "seabios")]
+        return command + [word for place in firmware if place.is_dir() for word in ("-L", str(place))]

@@ -7,7 +7,7 @@ import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Sequence
+from typing import Literal, Sequence
 
 from vmtest.errors import Failure
 
@@ -29,7 +29,12 @@ class Architecture:
     nmi: bool = False
     cpu: str = ""
     firmware: str = ""
+    fetch: str = ""
+    bus: str = "pci"
+    device_block: str = "2M"
+    byteorder: Literal["little", "big"] = "little"
     debian: str = ""
+    suite: str = ""
     packages: Sequence[str] = ()
 
     @property

@@ -22,7 +22,11 @@ from vmtest.flavours import HOST, architecture, flavour
 IMAGES = paths.BUILD / "guest"
 VIRTIO_MEM = "/lib/modules/virtio_mem.ko"
 PROGRAMS = ("canary", "fragment", "grants", "pin", "poison", "xenmem")
-INJECTORS = ("lib/notifier-error-inject.ko", "lib/memory-notifier-error-inject.ko", "mm/hwpoison-inject.ko")
+INJECTORS = {
+    "CONFIG_NOTIFIER_ERROR_INJECTION": "lib/notifier-error-inject.ko",
+    "CONFIG_MEMORY_NOTIFIER_ERROR_INJECT": "lib/memory-notifier-error-inject.ko",
+    "CONFIG_HWPOISON_INJECT": "mm/hwpoison-inject.ko",
+}
 CRASH_KERNEL = "/boot/kernel"
 CAPTURE_IMAGE = "/boot/capture.cpio.gz"
 KEXEC_HOTPLUG = "/lib/kexec_hotplug.so"
@@ -31,8 +35,9 @@ KEXEC_HOTPLUG = "/lib/kexec_hotplug.so"
 def image(kernel: str) -> Path:
     """The initramfs of `kernel`, up to date."""
     files = _common_files(kernel)
-    for module in INJECTORS if flavour(kernel).finds_mistakes else ():
-        files[f"/lib/modules/{Path(module).name}"] = paths.built(kernel, module)
+    for option, module in INJECTORS.items():
+        if is_module(option, kernel):
+            files[f"/lib/modules/{Path(module).name}"] = paths.built(kernel, module)
     files[CRASH_KERNEL] = paths.kernel_image(kernel)
     files[CAPTURE_IMAGE] = small_image(kernel)
     kexec = tool("kexec", kernel)
@@ -60,7 +65,11 @@ def _common_files(kernel: str) -> dict[str, Path]:
 
 def driver_is_module(kernel: str) -> bool:
     """Whether virtio-mem's driver has to be loaded. Where it is built in, it has no parameters that a guest can set."""
-    return "CONFIG_VIRTIO_MEM=m\n" in paths.built(kernel, ".config").read_text(encoding="utf-8")
+    return is_module("CONFIG_VIRTIO_MEM", kernel)
+
+
+def is_module(option: str, kernel: str) -> bool:
+    return f"{option}=m\n" in paths.built(kernel, ".config").read_text(encoding="utf-8")
 
 
 def is_native(kernel: str) -> bool:
@@ -103,7 +112,7 @@ def libraries(program: Path, lister: Sequence[str] = ("ldd",)) -> dict[str, Path
 def foreign_libraries(program: Path, kernel: str) -> dict[str, Path]:
     """The same of a program that cannot run here, from where it has been unpacked."""
     root = paths.programs(kernel)
-    places = {path.name: path for path in (root / "usr/lib").rglob("*.so*")}
+    places = {path.name: path for directory in ("lib", "usr/lib") for path in (root / directory).rglob("*.so*")}
     found: dict[str, Path] = {}
     names, interpreter = needed(program)
     found[interpreter] = places[Path(interpreter).name]

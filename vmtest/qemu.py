@@ -12,6 +12,7 @@ from typing import Sequence
 
 from vmtest import initramfs, paths
 from vmtest.errors import Failure
+from vmtest.fetched import Fetched
 from vmtest.flavours import ARCHITECTURES, HOST, architecture, flavour
 from vmtest.units import GIB, format_size, parse_size
 
@@ -61,7 +62,7 @@ class Machine:
     one_cpu: bool = False
     smp: int = 2  # CPUs, if nothing else is said
     count_instructions: bool = False  # one CPU, on which an instruction takes a nanosecond
-    device_block: str = "2M"  # the smallest piece that a virtio-mem device plugs
+    device_block: str = ""  # what a virtio-mem device plugs at least, if it is not that of its architecture
     cpu: str = ""  # with what QEMU gives it if not said
     second_node: bool = False  # a NUMA node with nothing but the virtio-mem devices
     dimms: bool = False  # it is given some, which takes ACPI
@@ -83,11 +84,18 @@ class Machine:
         return 1 if self.one_cpu or self.count_instructions else self.smp
 
     @property
+    def piece(self) -> str:
+        """The smallest that a virtio-mem device plugs."""
+        return self.device_block or architecture(self.kernel).device_block
+
+    @property
     def emulator(self) -> list[str]:
         """How QEMU is started."""
-        program = architecture(self.kernel).qemu
-        require(program)
-        return [program]
+        board = architecture(self.kernel)
+        if board.fetch:
+            return Fetched(paths.BUILD / "emulator" / flavour(self.kernel).architecture, "tools/emulator").emulator()
+        require(board.qemu)
+        return [board.qemu]
 
     @property
     def accelerators(self) -> list[str]:
@@ -100,7 +108,11 @@ class Machine:
     @property
     def channel(self) -> str:
         """The device that the guest's agent is behind."""
-        return "virtio-serial-pci"
+        return self.virtio("serial")
+
+    def virtio(self, name: str) -> str:
+        """A virtio device, on what its machine has for them."""
+        return f"virtio-{name}-{architecture(self.kernel).bus}"
 
     def boot(self) -> list[str]:
         """What is started first."""
@@ -133,14 +145,14 @@ class Machine:
         for number, size in enumerate(self.vmem):
             backend, device = f"mem{number}", f"vmem{number}"
             command += ["-object", f"memory-backend-ram,id={backend},size={size},reserve=off"]
-            options = f"id={device},memdev={backend},block-size={self.device_block}"
+            options = f"id={device},memdev={backend},block-size={self.piece}"
             if self.second_node:
                 options += ",node=1"
-            command += ["-device", f"virtio-mem-pci,{options}"]
+            command += ["-device", f"{self.virtio('mem')},{options}"]
         if self.incoming:
             command += ["-incoming", "defer"]
         if self.reporting:
-            command += ["-device", "virtio-balloon-pci,free-page-reporting=on"]
+            command += ["-device", f"{self.virtio('balloon')},free-page-reporting=on"]
             command += ["-trace", "enable=ram_block_discard_range", "-D", TRACE]
         if self.low_disk:
             command += ["-device", "lsi53c895a", "-device", "scsi-hd,drive=disk"]

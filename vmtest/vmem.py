@@ -14,6 +14,9 @@ from vmtest.wait import SECONDS, wait_until
 # What a task is named for that runs work of virtio-mem, behind a +, and of hardly anybody else.
 WORK = "events_freezable"
 
+# Where its devices are, by their type.
+DEVICES = "cd /sys/bus/virtio/devices; for name in *; do ! grep -qx 0x0018 $name/device || readlink -f $name; done"
+
 # How it is loaded: in sub-block mode, or in big-block mode with one or two memory blocks.
 SBM = ""
 BBM = "force_bbm=1"
@@ -94,11 +97,19 @@ class Vmem(ABC):
 class QemuVmem(Vmem):
     """One that is asked and told by QMP."""
 
-    def __init__(self, guest: Monitored, driver: Driver, name: str, size: str) -> None:
+    def __init__(self, guest: Monitored, driver: Driver, number: int, size: str) -> None:
+        name = f"vmem{number}"
         super().__init__(guest, driver, name)
+        self._number = number
         self._qemu = guest.qemu
         self._path = f"/machine/peripheral/{name}"
         self._size = parse_size(size)
+
+    @property
+    def owner(self) -> str:
+        """What it is called in the guest's /proc/iomem: virtio0, unless the guest finds another device first."""
+        paths = self._guest.sh(DEVICES).splitlines()
+        return sorted(paths)[self._number].rpartition("/")[2]
 
     def request(self, size: str) -> None:
         self._qemu("qom-set", path=self._path, property="requested-size", value=parse_size(size))
@@ -117,4 +128,4 @@ class QemuVmem(Vmem):
 
 def devices(guest: Monitored, driver: Driver) -> list[QemuVmem]:
     """Those of its machine: vmem0, vmem1."""
-    return [QemuVmem(guest, driver, f"vmem{number}", size) for number, size in enumerate(guest.machine.vmem)]
+    return [QemuVmem(guest, driver, number, size) for number, size in enumerate(guest.machine.vmem)]
