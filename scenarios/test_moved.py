@@ -26,11 +26,16 @@ def with_data(boot: Boot, hosted: str) -> VM:
 # Migrated live, or saved and restored; its maps hosted or not; at rest, growing and shrinking.
 SOME = [(HOSTED, False, "2G"), (NOT_HOSTED, True, "256M")]
 ALL = itertools.product((NOT_HOSTED, HOSTED), (False, True), ("1G", "2G", "256M"))
-REST = [pytest.param(*each, marks=pytest.mark.long) for each in ALL if each not in SOME]
+# QEMU 10 for s390x dies when it migrates a guest: tlb_reset_dirty_range_all: Assertion `block == ...' failed.
+LIVE = pytest.mark.architectures("x86_64", "arm64")
+CASES = [
+    pytest.param(*each, marks=[*([] if each in SOME else [pytest.mark.long]), *([] if each[1] else [LIVE])])
+    for each in ALL
+]
 
 
 @pytest.mark.base("same")
-@pytest.mark.parametrize(("hosted", "saved", "wanted"), [*SOME, *REST])
+@pytest.mark.parametrize(("hosted", "saved", "wanted"), CASES)
 def test_a_guest_goes_on_elsewhere(boot: Boot, move: Move, hosted: str, saved: bool, wanted: str) -> None:
     vm = with_data(boot, hosted)
     content = vm.sh(SUM)
