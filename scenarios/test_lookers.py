@@ -165,7 +165,9 @@ def test_one_grace_period_for_many_blocks(boot: Boot) -> None:
 def page_flags(vm: VM, address: int) -> int:
     """What /proc/kpageflags says."""
     read = f"dd if=/proc/kpageflags bs=8 skip={address // PAGE} count=1 2>/dev/null"
-    return int.from_bytes(vm.run(read).output, architecture(vm.machine.kernel).byteorder)
+    word = vm.run(read).output
+    assert len(word) == 8
+    return int.from_bytes(word, architecture(vm.machine.kernel).byteorder)
 
 
 @pytest.mark.base(fails="offline memory looks like a page without flags")
@@ -287,8 +289,8 @@ HANDLERS = {
 
 
 def take_one_offline(vm: VM, addresses: list[int]) -> Goes:
-    """One of these memory blocks, until it does not come back: with a page that failed, none does. In the middle of it
-    is what the guest's file `page` names."""
+    """The first of these memory blocks, or after a page of it has failed and it has gone offline, from where no such
+    block comes back, the next. The guest's file `page` has the address of a page in it."""
     left = list(addresses)
 
     def choose() -> None:
@@ -297,7 +299,9 @@ def take_one_offline(vm: VM, addresses: list[int]) -> Goes:
     def back() -> None:
         take_offline(vm, left[0])[1]()
         if vm.sh(f"cat {vm.state_file(vm.block_at(left[0]))}").strip() == "offline":
+            assert vm.meminfo()["HardwareCorrupted"], "a memory block without pages that failed does not come back"
             left.pop(0)
+            assert left, "each memory block has a page that failed"
             choose()
 
     choose()

@@ -27,6 +27,7 @@ def grow_and_shrink(boot: Boot, kernel: str, mode: str) -> tuple[list[Snapshot],
     return shown, vm.requests()
 
 
+@pytest.mark.architectures("x86_64", "arm64")  # which have nodes
 @pytest.mark.base("compared")
 @pytest.mark.parametrize("mode", [SBM, BBM])
 def test_nothing_changes_while_the_parameter_is_off(boot: Boot, mode: str) -> None:

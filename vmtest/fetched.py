@@ -11,6 +11,7 @@ from vmtest.errors import Failure
 class Fetched:
     root: Path
     tool: str  # which fetches them
+    program: str = "qemu-system-x86_64"
 
     @property
     def pins(self) -> Path:
@@ -35,7 +36,7 @@ class Fetched:
 
     @property
     def qemu(self) -> Path:
-        return self.file("usr/bin/qemu-system-*")
+        return self.file(f"usr/bin/{self.program}")
 
     def emulator(self) -> list[str]:
         """How QEMU is started."""

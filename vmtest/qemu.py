@@ -93,7 +93,8 @@ class Machine:
         """How QEMU is started."""
         board = architecture(self.kernel)
         if board.fetch:
-            return Fetched(paths.BUILD / "emulator" / flavour(self.kernel).architecture, "tools/emulator").emulator()
+            root = paths.BUILD / "emulator" / flavour(self.kernel).architecture
+            return Fetched(root, f"tools/emulator {self.kernel}", board.qemu).emulator()
         require(board.qemu)
         return [board.qemu]
 
@@ -141,7 +142,7 @@ class Machine:
         command += ["-smp", str(self.cpus)]
         command += ["-m", f"{self.boot_memory()},slots=8,maxmem=400G"]
         command += self.boot()
-        # The memory devices come first: the guest calls them virtio0, virtio1.
+        # The memory devices come first: a guest with PCI calls them virtio0, virtio1.
         for number, size in enumerate(self.vmem):
             backend, device = f"mem{number}", f"vmem{number}"
             command += ["-object", f"memory-backend-ram,id={backend},size={size},reserve=off"]

@@ -6,6 +6,7 @@ from typing import Callable
 from vmtest import vmem
 from vmtest.crash import Crash, Vmcore
 from vmtest.dimms import Dimms
+from vmtest.errors import Failure
 from vmtest.qemu import DISK, REQUESTS, Machine
 from vmtest.underqemu import UnderQemu
 from vmtest.units import parse_size
@@ -39,6 +40,8 @@ class VM(UnderQemu):
 
     def start(self) -> None:
         super().start()
+        if not self.console():
+            raise Failure(f"guest {self.name} has booted without a word: what its kernel complains about is lost")
         if self.vmem:
             self.driver.load()
         if self.machine.trace:
