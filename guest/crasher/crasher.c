@@ -8,10 +8,11 @@
  *
  * What the copy has not written yet is filled with 0xff.
  */
-#include <linux/delay.h>
+#include <linux/hrtimer.h>
 #include <linux/kprobes.h>
-#include <linux/kthread.h>
 #include <linux/module.h>
+#include <linux/percpu.h>
+#include <linux/smp.h>
 #include <linux/string.h>
 
 static char *how = "here";
@@ -34,12 +35,26 @@ static int before_copy(struct kprobe *probe, struct pt_regs *regs)
 
 static struct kprobe copy = { .symbol_name = "__memcpy_flushcache", .pre_handler = before_copy };
 
-static int wait_for_copy(void *unused)
+/*
+ * Each CPU looks whether another one copies, as any of them can be that one. It does so in an interrupt: a CPU that waits for the one
+ * that copies, to flush its TLB, runs no task any more.
+ */
+static DEFINE_PER_CPU(struct hrtimer, watch);
+
+static enum hrtimer_restart look(struct hrtimer *timer)
 {
-	while (!smp_load_acquire(&copying))
-		usleep_range(100, 200);
-	panic("crasher: while another CPU copies the header");
-	return 0;
+	if (smp_load_acquire(&copying))
+		panic("crasher: while another CPU copies the header");
+	hrtimer_forward_now(timer, ms_to_ktime(1));
+	return HRTIMER_RESTART;
+}
+
+static void start_watch(void *unused)
+{
+	struct hrtimer *timer = this_cpu_ptr(&watch);
+
+	hrtimer_setup(timer, look, CLOCK_MONOTONIC, HRTIMER_MODE_REL_PINNED_HARD);
+	hrtimer_start(timer, ms_to_ktime(1), HRTIMER_MODE_REL_PINNED_HARD);
 }
 
 static int after_prepare(struct kretprobe_instance *instance, struct pt_regs *regs)
@@ -57,13 +72,8 @@ static int __init crasher_init(void)
 {
 	if (!strcmp(how, "failing"))
 		return register_kretprobe(&prepare);
-	if (!strcmp(how, "elsewhere")) {
-		/* Each CPU has one that waits, as any of them can be the one that copies. */
-		unsigned int cpu;
-
-		for_each_online_cpu(cpu)
-			wake_up_process(kthread_create_on_cpu(wait_for_copy, NULL, cpu, "crasher/%u"));
-	}
+	if (!strcmp(how, "elsewhere"))
+		on_each_cpu(start_watch, NULL, true);
 	return register_kprobe(&copy);
 }
 module_init(crasher_init);
