@@ -22,7 +22,7 @@ SEED = 1
         ("2M", 80),
         ("16M", 60),
         pytest.param("2M", 300, marks=pytest.mark.long),
-        pytest.param("1M", 300, marks=pytest.mark.architectures("s390x")),
+        pytest.param("1M", 80, marks=pytest.mark.architectures("s390x")),
     ],
 )
 def test_sizes_in_no_order_with_memory_in_use(boot: Boot, device_block: str, steps: int) -> None:
