@@ -82,8 +82,6 @@ static unsigned long caller(struct pt_regs *regs)
 {
 #ifdef CONFIG_ARM64
 	return regs->regs[30];
-#elif defined(CONFIG_S390)
-	return regs->gprs[14];
 #else
 	return *(unsigned long *)regs->sp;
 #endif
